@@ -1,0 +1,208 @@
+package proto
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func testHello() Hello {
+	return Hello{
+		MinVersion: 1, MaxVersion: 1, Features: FeatureS2 | FeatureZstd, FrameLimit: 1 << 20, StreamCredit: 1 << 18,
+		Session: ID{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F},
+		Lane:    2, Resume: true, Received: 123456, Clock: 7654321,
+		Extensions: []Extension{{Type: 7, Value: []byte("seven")}},
+	}
+}
+
+func testWelcome() Welcome {
+	return Welcome{
+		Version: 1, Resumed: true, Draining: true, Features: FeatureS2, FrameLimit: 1 << 22, StreamCredit: 1 << 16,
+		Window: 1024, Streams: 64, WindowBytes: 1 << 24, IdleTimeout: 30000,
+		Life:       ID{0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2A, 0x2B, 0x2C, 0x2D, 0x2E, 0x2F},
+		Received:   654321,
+		Extensions: []Extension{{Type: 9, Value: []byte("nine")}},
+	}
+}
+
+// extensionCases are tails of a handshake that are well formed.
+var extensionCases = [][]Extension{
+	nil,
+	{{Type: 1, Value: []byte{}}},
+	{{Type: 0, Value: []byte("a")}, {Type: 0x8001, Value: []byte("critical")}, {Type: 0x7FFF, Value: []byte{}}},
+	{{Type: 3, Value: bytes.Repeat([]byte{3}, 4000)}},
+}
+
+func TestHelloRoundTrip(t *testing.T) {
+	cases := []Hello{{FrameLimit: MinFrameLimit}, testHello(), {
+		MinVersion: 1, MaxVersion: 0xFFFF, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
+		Lane: 0xFFFF, Received: 1<<64 - 1, Clock: 1<<64 - 1,
+	}}
+	for _, extensions := range extensionCases {
+		h := testHello()
+		h.Extensions = extensions
+		cases = append(cases, h)
+	}
+	for _, want := range cases {
+		wire := checkAppend(t, func(dst []byte) []byte { return AppendHello(dst, want) })
+		got, err := ParseHello(payloadOf(t, wire, KindHello))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, error %v, want %+v", got, err, want)
+		}
+	}
+}
+
+func TestWelcomeRoundTrip(t *testing.T) {
+	cases := []Welcome{{FrameLimit: MinFrameLimit}, testWelcome(), {
+		Version: 0xFFFF, Resumed: true, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
+		Window: 1<<32 - 1, Streams: 1<<32 - 1, WindowBytes: 1<<64 - 1, IdleTimeout: 1<<32 - 1, Received: 1<<64 - 1,
+	}, {Draining: true, FrameLimit: MinFrameLimit}}
+	for _, extensions := range extensionCases {
+		w := testWelcome()
+		w.Extensions = extensions
+		cases = append(cases, w)
+	}
+	for _, want := range cases {
+		wire := checkAppend(t, func(dst []byte) []byte { return AppendWelcome(dst, want) })
+		got, err := ParseWelcome(payloadOf(t, wire, KindWelcome))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, error %v, want %+v", got, err, want)
+		}
+	}
+}
+
+func TestHandshakeTruncations(t *testing.T) {
+	h := payloadOf(t, AppendHello(nil, testHello()), KindHello)
+	checkTruncations(t, h, func(n int) bool { return n == helloSize }, errOf(ParseHello))
+	w := payloadOf(t, AppendWelcome(nil, testWelcome()), KindWelcome)
+	checkTruncations(t, w, func(n int) bool { return n == welcomeSize }, errOf(ParseWelcome))
+}
+
+// edited returns a copy of payload with other bytes at an offset.
+func edited(payload []byte, offset int, other ...byte) []byte {
+	payload = own(payload)
+	copy(payload[offset:], other)
+	return payload
+}
+
+func TestHandshakeMalformed(t *testing.T) {
+	h := payloadOf(t, AppendHello(nil, Hello{MinVersion: 1, MaxVersion: 1, FrameLimit: MinFrameLimit}), KindHello)
+	checkMalformed(t, errOf(ParseHello), map[string][]byte{
+		"frame limit":              edited(h, 12, 0xFF, 0x0F, 0, 0),
+		"versions the wrong way":   edited(h, 4, 2, 0, 1, 0),
+		"above the handshake":      append(own(h), make([]byte, HandshakeLimit)...),
+		"half an extension header": append(own(h), 1, 0, 0),
+		"extension cut":            append(own(h), 1, 0, 2, 0, 'x'),
+		"extension of 65535":       append(own(h), 1, 0, 0xFF, 0xFF),
+		"second extension cut":     append(own(h), 1, 0, 1, 0, 'x', 1, 0, 1, 0),
+	})
+	w := payloadOf(t, AppendWelcome(nil, Welcome{Version: 1, FrameLimit: MinFrameLimit}), KindWelcome)
+	checkMalformed(t, errOf(ParseWelcome), map[string][]byte{
+		"frame limit":         edited(w, 12, 0, 0, 0, 0),
+		"above the handshake": append(own(w), make([]byte, HandshakeLimit)...),
+		"extension cut":       append(own(w), 1, 0, 2, 0, 'x'),
+	})
+}
+
+func TestHandshakeNotShoal(t *testing.T) {
+	for _, src := range [][]byte{
+		nil, []byte("SHO"), []byte("shol"), []byte("GET / HTTP/1.1\r\n"), []byte("SHOM" + strings.Repeat("x", 100)),
+	} {
+		if _, err := ParseHello(src); !errors.Is(err, ErrNotShoal) {
+			t.Errorf("hello %q: %v", src, err)
+		}
+		if _, err := ParseWelcome(src); !errors.Is(err, ErrNotShoal) {
+			t.Errorf("welcome %q: %v", src, err)
+		}
+	}
+	if _, err := ParseHello([]byte(Magic)); errors.Is(err, ErrNotShoal) || !errors.Is(err, ErrMalformed) {
+		t.Errorf("the magic alone: %v", err)
+	}
+}
+
+// The largest handshake is accepted, and what later versions may add is passed over.
+func TestHandshakeTolerance(t *testing.T) {
+	h := Hello{FrameLimit: MinFrameLimit, Extensions: []Extension{{Type: 1, Value: make([]byte, HandshakeLimit-helloSize-4)}}}
+	largest := payloadOf(t, AppendHello(nil, h), KindHello)
+	if _, err := ParseHello(largest); len(largest) != HandshakeLimit || err != nil {
+		t.Errorf("hello of %d bytes: %v", len(largest), err)
+	}
+	later := payloadOf(t, AppendHello(nil, testHello()), KindHello)
+	later[38], later[39] = later[38]|0xFE, 0xFF
+	if got, err := ParseHello(later); err != nil || !reflect.DeepEqual(got, testHello()) {
+		t.Errorf("unknown flags of a hello: %+v, %v", got, err)
+	}
+	later = payloadOf(t, AppendWelcome(nil, testWelcome()), KindWelcome)
+	later[6], later[7] = later[6]|0xFC, 0xFF
+	if got, err := ParseWelcome(later); err != nil || !reflect.DeepEqual(got, testWelcome()) {
+		t.Errorf("unknown flags of a welcome: %+v, %v", got, err)
+	}
+}
+
+func TestExtensionCritical(t *testing.T) {
+	for typ, want := range map[uint16]bool{0: false, 1: false, 0x7FFF: false, 0x8000: true, 0xFFFF: true} {
+		if got := (Extension{Type: typ}).Critical(); got != want {
+			t.Errorf("type %#04x: critical %v", typ, got)
+		}
+	}
+}
+
+// However many extensions a handshake claims, what is allocated for them stays near its own size.
+func TestExtensionsAllocation(t *testing.T) {
+	payload := payloadOf(t, AppendHello(nil, Hello{FrameLimit: MinFrameLimit}), KindHello)
+	payload = append(own(payload), make([]byte, HandshakeLimit-helloSize)...) // 1010 extensions of type 0, empty
+	var h Hello
+	var err error
+	n := allocated(func() { h, err = ParseHello(payload) })
+	if err != nil || len(h.Extensions) != 1010 || n > 1<<18 {
+		t.Errorf("%d extensions, %d bytes allocated, error %v", len(h.Extensions), n, err)
+	}
+}
+
+func TestGoodbyeRoundTrip(t *testing.T) {
+	for _, want := range []Goodbye{
+		{}, {Code: GoodbyeFull, Text: "8192 handlers"}, {Code: 0xFFFF, Text: "später"},
+		{Code: GoodbyeSlow, Text: strings.Repeat("x", HandshakeLimit-2)},
+	} {
+		wire := checkAppend(t, func(dst []byte) []byte { return AppendGoodbye(dst, want) })
+		if got, err := ParseGoodbye(payloadOf(t, wire, KindGoodbye)); err != nil || got != want {
+			t.Errorf("got %+v, error %v, want %+v", got, err, want)
+		}
+	}
+}
+
+func TestGoodbyeCut(t *testing.T) {
+	for _, text := range []string{
+		strings.Repeat("x", 5000), strings.Repeat("ä", 3000), "x" + strings.Repeat("ä", 3000), strings.Repeat("鯡", 2000),
+		strings.Repeat("🐟", 2000), strings.Repeat("\x80", 5000),
+	} {
+		payload := payloadOf(t, AppendGoodbye(nil, Goodbye{Text: text}), KindGoodbye)
+		got, err := ParseGoodbye(payload)
+		if err != nil || !strings.HasPrefix(text, got.Text) || len(payload) <= HandshakeLimit-utf8.UTFMax || len(payload) > HandshakeLimit {
+			t.Errorf("text of %d bytes: payload of %d, error %v", len(text), len(payload), err)
+		}
+		if utf8.ValidString(text) && !utf8.ValidString(got.Text) {
+			t.Errorf("text cut within a character: it ends in %q", got.Text[len(got.Text)-4:])
+		}
+	}
+}
+
+func TestGoodbyeMalformed(t *testing.T) {
+	checkTruncations(t, []byte{1, 0, 'x'}, func(n int) bool { return n >= 2 }, errOf(ParseGoodbye))
+	checkMalformed(t, errOf(ParseGoodbye), map[string][]byte{"too long": make([]byte, HandshakeLimit+1)})
+}
+
+func TestHandshakeNeedsNoMoreThanItSays(t *testing.T) {
+	payload := payloadOf(t, AppendHello(nil, Hello{FrameLimit: MinFrameLimit}), KindHello)
+	checkAllocs(t, "ParseHello", func() { ParseHello(payload) })
+	if got := binary.LittleEndian.Uint32(AppendHello(nil, Hello{})); got != helloSize {
+		t.Errorf("hello of %d bytes, want %d", got, helloSize)
+	}
+	if got := binary.LittleEndian.Uint32(AppendWelcome(nil, Welcome{})); got != welcomeSize {
+		t.Errorf("welcome of %d bytes, want %d", got, welcomeSize)
+	}
+}
