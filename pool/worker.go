@@ -1,0 +1,178 @@
+package pool
+
+import "runtime/debug"
+
+// worker is a goroutine that runs tasks, one after the other, while it finds any. It is owned by
+// the pool. It has a slot except while it is parked; it ends when the idle timer retires it or the
+// pool is closed and drained.
+type worker struct {
+	pool  *Pool
+	home  int         // the shard it looks at first
+	woken *shard      // the shard whose waking flag it has to clear, or nil
+	task  task        // what it runs, or zero: how a deferred function knows that a task was cut off
+	wake  chan *shard // while parked: the shard it is woken for, and a slot with it; nil: end
+	since uint64      // guarded by Pool.mu: the epoch it parked in
+	span  span        // what it has claimed for later
+}
+
+// run is the goroutine. A task that calls Goexit takes the goroutine away; the worker goes on in
+// another one.
+func (w *worker) run() {
+	ended := false
+	defer func() {
+		if !ended {
+			go w.run()
+		}
+	}()
+	for w.work() {
+	}
+	ended = true
+	w.pool.gone()
+}
+
+// work runs tasks until none is found, then parks; it returns true when it should be called again.
+// The deferred function is here, not around each task, as that would cost more than the task.
+func (w *worker) work() (again bool) {
+	defer func() {
+		if w.task.batch != nil {
+			w.cutOff(recover())
+			again = true
+		}
+	}()
+	for {
+		t, ok := w.span.pop()
+		if !ok {
+			t, ok = w.next()
+		}
+		if !ok {
+			return w.park(true)
+		}
+		w.task = t
+		held := t.batch.Run(t.index)
+		w.task = task{}
+		if held && !w.pool.slots.hold() {
+			w.leave()
+			return w.park(false)
+		}
+	}
+}
+
+// cutOff tells the batch that its task panicked with v or, if v is nil, called Goexit.
+func (w *worker) cutOff(v any) {
+	t := w.task
+	w.task = task{}
+	if v == nil {
+		v = ErrGoexit
+	}
+	w.pool.panicked.Add(1)
+	defer func() { _ = recover() }() // from Panicked; see doc.go
+	t.batch.Panicked(t.index, v, debug.Stack())
+}
+
+// next finds a task. A worker that was woken sees here that the next one is.
+func (w *worker) next() (task, bool) {
+	t, ok := w.find()
+	if w.woken == nil {
+		return t, ok
+	}
+	s := w.woken
+	w.woken = nil
+	s.waking.Store(false)
+	if !ok {
+		// Who submitted while the flag was set has left it to us.
+		return w.find()
+	}
+	s.wake()
+	return t, true
+}
+
+// find claims a task from the first shard that has one, its home first.
+func (w *worker) find() (task, bool) {
+	shards := w.pool.shards
+	for range shards {
+		s := shards[w.home]
+		if s.ready.Load() {
+			if w.span.at != s {
+				w.leave()
+			}
+			if t, leave, ok := s.claim(&w.span); ok {
+				if leave {
+					w.advance()
+				}
+				return t, true
+			}
+		}
+		w.advance()
+	}
+	return task{}, false
+}
+
+// leave gives back what the worker has claimed, so that it may go to another shard or park.
+func (w *worker) leave() {
+	s := w.span.at
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	if w.span.open {
+		s.recall(&w.span)
+	}
+	s.mu.Unlock()
+	w.span.at = nil
+	s.wake()
+}
+
+func (w *worker) advance() {
+	if w.home++; w.home == len(w.pool.shards) {
+		w.home = 0
+	}
+}
+
+// park gives the worker's slot back, if it has one, and waits to be woken; false: it is to end.
+func (w *worker) park(slot bool) bool {
+	p := w.pool
+	parked := p.pushIdle(w)
+	// Only now the slot, so that who gets it finds this worker rather than start a new one.
+	if slot {
+		p.freed(p.slots.give())
+	}
+	if !parked {
+		return false
+	}
+	s := <-w.wake
+	if s == nil {
+		return false
+	}
+	w.home, w.woken = s.index, s
+	return true
+}
+
+// wake sees to it that a worker comes, if the shard has a task that may start and a slot is free.
+// It must be called after each change that could make both true.
+func (s *shard) wake() {
+	p := s.pool
+	// Again after a failure: who came while the flag was set has left it to us.
+	for s.ready.Load() && !s.waking.Load() && !p.slots.full() {
+		if !s.waking.CompareAndSwap(false, true) {
+			return
+		}
+		if p.slots.take() {
+			p.summon(s)
+			return
+		}
+		s.waking.Store(false)
+	}
+}
+
+// wakeAll wakes a worker for each shard that needs one, as far as there are slots; another shard
+// is the first every time.
+func (p *Pool) wakeAll() {
+	n := uint32(len(p.shards))
+	first := p.turn.Add(1)
+	for i := range n {
+		if p.slots.full() {
+			return
+		}
+		p.shards[(first+i)%n].wake()
+	}
+}
