@@ -1,0 +1,102 @@
+package netio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"shoal/proto"
+)
+
+// Names of the subroutines that every gateway has. Others must not begin with builtinPrefix.
+const (
+	builtinPrefix = "shoal."
+	nameList      = builtinPrefix + "list"
+	nameStop      = builtinPrefix + "stop"
+	nameStats     = builtinPrefix + "stats"
+)
+
+type contextKey int
+
+const (
+	handlerKey contextKey = iota
+	peerKey
+)
+
+// Peer returns the address of the client on whose behalf a subroutine runs; empty outside of one.
+func Peer(ctx context.Context) string {
+	if p, ok := ctx.Value(peerKey).(string); ok {
+		return p
+	}
+	if h, ok := ctx.Value(handlerKey).(*handler); ok {
+		return h.peer()
+	}
+	return ""
+}
+
+// peer returns the address of the client.
+func (h *handler) peer() string { return h.remote }
+
+// registerBuiltins makes the gateway answer questions about itself.
+func (g *Gateway) registerBuiltins() {
+	g.HandleCall(nameList, func(context.Context, []byte) ([]byte, error) {
+		var infos []SubroutineInfo
+		for _, s := range g.Subroutines() {
+			if !strings.HasPrefix(s.Name, builtinPrefix) {
+				infos = append(infos, s)
+			}
+		}
+		return json.Marshal(infos)
+	})
+	g.HandleCall(nameStats, func(context.Context, []byte) ([]byte, error) { return json.Marshal(g.Stats()) })
+	g.HandleCall(nameStop, func(context.Context, []byte) ([]byte, error) {
+		if !g.config.AllowStop {
+			return nil, &Failure{Status: proto.StatusNotAllowed, Text: "this gateway may not be stopped by clients"}
+		}
+		g.log.Info("a client stops the gateway")
+		g.askStop()
+		return nil, nil
+	})
+}
+
+// List asks the gateway which subroutines it has.
+func (s *Swarm) List(ctx context.Context) ([]SubroutineInfo, error) {
+	var infos []SubroutineInfo
+	return infos, s.ask(ctx, nameList, &infos)
+}
+
+// Stats asks the gateway for its counters.
+func (s *Swarm) Stats(ctx context.Context) (Stats, error) {
+	var stats Stats
+	return stats, s.ask(ctx, nameStats, &stats)
+}
+
+// StopGateway asks the gateway to drain and end. It matches ErrNotAllowed where that is not for clients to ask.
+func (s *Swarm) StopGateway(ctx context.Context) error {
+	_, err := s.Call(ctx, nameStop, nil)
+	return err
+}
+
+func (s *Swarm) ask(ctx context.Context, name string, answer any) error {
+	out, err := s.Call(ctx, name, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, answer); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// busySummary says what a drain still waits for.
+func busySummary(busy []*handler) string {
+	tasks, streams := 0, 0
+	for _, h := range busy {
+		h.mu.Lock()
+		tasks += h.unanswered
+		streams += len(h.streams)
+		h.mu.Unlock()
+	}
+	return fmt.Sprintf("%d tasks and %d streams of %d connections were cut off", tasks, streams, len(busy))
+}

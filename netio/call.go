@@ -1,0 +1,136 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"shoal/proto"
+)
+
+// pendingCall is a single call that somebody waits for. The waiter owns it, and uses it again for another call once
+// nobody else can deliver to it.
+type pendingCall struct {
+	done   chan struct{} // one slot
+	result []byte
+	err    error
+}
+
+var pendingCalls = sync.Pool{New: func() any { return &pendingCall{done: make(chan struct{}, 1)} }}
+
+// deliver copies the answer for the caller, who then owns it.
+func (p *pendingCall) deliver(a answer) {
+	if a.status == StatusOK {
+		p.result = append([]byte{}, a.body...)
+	} else {
+		p.err = decodeError(a.name, a.status, a.body)
+	}
+	p.done <- struct{}{}
+}
+
+// decodeError returns the error of a result that is not ok. A body that breaks the protocol is taken for a text.
+func decodeError(name string, status Status, body []byte) *TaskError {
+	e, err := proto.ParseError(body)
+	if err != nil {
+		e = proto.Error{Text: string(body)}
+	}
+	return &TaskError{Subroutine: name, Status: status, Code: e.Code, Text: e.Text, Details: append([]byte(nil), e.Details...)}
+}
+
+// taskErrorFor makes the error of a caller whose context ended.
+func taskErrorFor(name string, err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &TaskError{Subroutine: name, Status: StatusTimeout}
+	case errors.Is(err, context.Canceled):
+		return &TaskError{Subroutine: name, Status: StatusCanceled}
+	}
+	return err
+}
+
+// Call calls a subroutine and waits for its answer, which is the caller's. In must not change until Call returns. The
+// context's deadline crosses the wire; when the context ends, the task is cancelled at the gateway. The errors are
+// those of the package's table.
+func (s *Swarm) Call(ctx context.Context, name string, in []byte) ([]byte, error) {
+	if len(s.config.Interceptors) > 0 {
+		return intercept(ctx, s.config.Interceptors, &CallInfo{Subroutine: name, Shape: ShapeCall, Body: in}, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+			return s.call(ctx, c.Subroutine, c.Body)
+		})
+	}
+	return s.call(ctx, name, in)
+}
+
+func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	p := pendingCalls.Get().(*pendingCall)
+	tasks := [1]outgoing{{sink: p, body: in}}
+	l, id, err := s.submit(ctx, request{name: name, deadline: deadlineOf(ctx)}, tasks[:])
+	if err != nil {
+		pendingCalls.Put(p)
+		return nil, err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if l.abandon(id, p, 0) {
+			pendingCalls.Put(p)
+			return nil, taskErrorFor(name, ctx.Err())
+		}
+		<-p.done // it is being delivered
+	}
+	result, err := p.result, p.err
+	p.result, p.err = nil, nil
+	pendingCalls.Put(p)
+	return result, err
+}
+
+// Pending is an asynchronous call.
+type Pending struct {
+	done   chan struct{}
+	result []byte
+	err    error
+}
+
+// Go calls a subroutine without waiting for the answer. In must not change until it is there. The call is handed to a
+// goroutine that ends with it.
+func (s *Swarm) Go(ctx context.Context, name string, in []byte) *Pending {
+	p := &Pending{done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.result, p.err = s.Call(ctx, name, in)
+	}()
+	return p
+}
+
+// Done returns a channel that is closed when the answer is there.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Result waits for the answer and returns it, as Call does. It may be called again.
+func (p *Pending) Result() ([]byte, error) {
+	<-p.done
+	return p.result, p.err
+}
+
+// deadlineOf returns the context's deadline on the client's clock, 0 if it has none.
+func deadlineOf(ctx context.Context) uint64 {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return deadlineIn(time.Until(deadline))
+}
+
+// deadlineIn returns what the client's clock will show after d, rounded up to a millisecond.
+func deadlineIn(d time.Duration) uint64 {
+	return max(1, uint64((monotonic()+int64(max(0, d))+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > maxName {
+		return &TaskError{Subroutine: name, Status: StatusUnknownSubroutine, Text: "a name has 1 to 255 bytes"}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"shoal/proto"
+)
+
+// Status is the terminal status of a task or a stream; its String is the name that output files carry.
+type Status = proto.Status
+
+// The statuses. Every task ends in exactly one of them.
+const (
+	StatusOK                = proto.StatusOK
+	StatusFailed            = proto.StatusFailed
+	StatusPanicked          = proto.StatusPanicked
+	StatusTimeout           = proto.StatusTimeout
+	StatusCanceled          = proto.StatusCanceled
+	StatusBusy              = proto.StatusBusy
+	StatusDraining          = proto.StatusDraining
+	StatusUnknownSubroutine = proto.StatusUnknownSubroutine
+	StatusUnknownTask       = proto.StatusUnknownTask
+	StatusLost              = proto.StatusLost
+	StatusNotAllowed        = proto.StatusNotAllowed
+)
+
+// Errors by which a call, a stream or a send ends; a *TaskError matches one of them by errors.Is. The table in the
+// package documentation says when each happens, whether the task ran, and what to do.
+var (
+	ErrFailed            = errors.New("subroutine failed")
+	ErrPanicked          = errors.New("subroutine panicked")
+	ErrTimeout           = errors.New("deadline passed")
+	ErrCanceled          = errors.New("canceled")
+	ErrBusy              = errors.New("gateway is busy")
+	ErrDraining          = errors.New("gateway is draining")
+	ErrUnknownSubroutine = errors.New("unknown subroutine")
+	ErrUnknownTask       = errors.New("unknown task")
+	ErrLost              = errors.New("outcome unknown: the gateway was lost")
+	ErrNotAllowed        = errors.New("not allowed")
+
+	ErrTooLarge    = errors.New("above the frame limit")
+	ErrWrongShape  = errors.New("subroutine has another shape")
+	ErrBadArgument = errors.New("bad argument")
+)
+
+// Errors of connections.
+var (
+	ErrUnreachable = errors.New("no gateway reached")
+	ErrFull        = errors.New("gateway is full")
+	ErrVersion     = errors.New("no protocol version in common")
+	ErrNotShoal    = proto.ErrNotShoal
+	ErrMalformed   = proto.ErrMalformed
+	ErrIdle        = errors.New("peer was silent for too long")
+	ErrSlow        = errors.New("peer did not read for too long")
+	ErrSuperseded  = errors.New("another connection took over")
+	ErrClosed      = errors.New("closed")
+)
+
+var statusErrors = map[Status]error{
+	StatusFailed: ErrFailed, StatusPanicked: ErrPanicked, StatusTimeout: ErrTimeout, StatusCanceled: ErrCanceled,
+	StatusBusy: ErrBusy, StatusDraining: ErrDraining, StatusUnknownSubroutine: ErrUnknownSubroutine,
+	StatusUnknownTask: ErrUnknownTask, StatusLost: ErrLost, StatusNotAllowed: ErrNotAllowed,
+}
+
+var codeErrors = map[uint16]error{
+	proto.CodeTooLarge: ErrTooLarge, proto.CodeWrongShape: ErrWrongShape, proto.CodeBadArgument: ErrBadArgument,
+}
+
+// TaskError is how a caller sees a task or a stream that did not end well.
+//
+// errors.Is matches the error of its status and of its code; a timeout also matches context.DeadlineExceeded, and
+// canceled context.Canceled.
+type TaskError struct {
+	Subroutine string
+	Status     Status
+	Code       uint16 // 0, or what the subroutine gave, or one of the codes of package proto
+	Text       string // what the subroutine said
+	Details    []byte // what the subroutine gave beside the text; the caller's
+}
+
+func (e *TaskError) Error() string {
+	what := e.Status.String()
+	if named := statusErrors[e.Status]; named != nil {
+		what = named.Error()
+	}
+	if e.Text != "" {
+		return fmt.Sprintf("%s: %s: %s", e.Subroutine, what, e.Text)
+	}
+	return fmt.Sprintf("%s: %s", e.Subroutine, what)
+}
+
+// Is reports whether target is the error of this status or code.
+func (e *TaskError) Is(target error) bool {
+	switch target {
+	case nil:
+		return false
+	case statusErrors[e.Status], codeErrors[e.Code]:
+		return true
+	case context.DeadlineExceeded:
+		return e.Status == StatusTimeout
+	case context.Canceled:
+		return e.Status == StatusCanceled
+	}
+	return false
+}
+
+// StatusOf returns the terminal status that an error stands for: StatusOK for nil, that of a *TaskError in its chain,
+// and StatusFailed for anything else.
+func StatusOf(err error) Status {
+	if err == nil {
+		return StatusOK
+	}
+	var te *TaskError
+	if errors.As(err, &te) {
+		return te.Status
+	}
+	for status, named := range statusErrors {
+		if errors.Is(err, named) {
+			return status
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return StatusTimeout
+	case errors.Is(err, context.Canceled):
+		return StatusCanceled
+	}
+	return StatusFailed
+}
+
+// Failure is an error that a subroutine returns to give its caller more than a text. A subroutine may return any
+// error: of one that is no Failure, the caller gets the text.
+type Failure struct {
+	Status  Status // StatusFailed if zero; StatusUnknownTask, StatusBusy and StatusNotAllowed are the others of use
+	Code    uint16 // from 1024: the subroutine's own
+	Text    string
+	Details []byte
+}
+
+func (f *Failure) Error() string { return f.Text }
+
+// GoodbyeError is what a peer gave as its reason to end a connection.
+type GoodbyeError struct {
+	Code proto.GoodbyeCode
+	Text string
+}
+
+func (e *GoodbyeError) Error() string {
+	if e.Text == "" {
+		return "gateway said goodbye: " + e.Code.String()
+	}
+	return fmt.Sprintf("gateway said goodbye: %v: %s", e.Code, e.Text)
+}
+
+// Is reports whether target is the error of this code.
+func (e *GoodbyeError) Is(target error) bool {
+	return target != nil && target == goodbyeErrors[e.Code]
+}
+
+var goodbyeErrors = map[proto.GoodbyeCode]error{
+	proto.GoodbyeDone: ErrClosed, proto.GoodbyeFull: ErrFull, proto.GoodbyeDraining: ErrDraining,
+	proto.GoodbyeVersion: ErrVersion, proto.GoodbyeNotAllowed: ErrNotAllowed, proto.GoodbyeMalformed: ErrMalformed,
+	proto.GoodbyeIdle: ErrIdle, proto.GoodbyeSuperseded: ErrSuperseded, proto.GoodbyeSlow: ErrSlow,
+}
+
+// goodbyeFor returns what to tell the peer whose connection ends with err.
+func goodbyeFor(err error) (proto.Goodbye, bool) {
+	switch {
+	case errors.Is(err, proto.ErrMalformed), errors.Is(err, proto.ErrTooLarge), errors.Is(err, proto.ErrNotShoal):
+		return proto.Goodbye{Code: proto.GoodbyeMalformed, Text: err.Error()}, true
+	case errors.Is(err, ErrIdle):
+		return proto.Goodbye{Code: proto.GoodbyeIdle, Text: err.Error()}, true
+	}
+	var g *GoodbyeError
+	if errors.As(err, &g) {
+		return proto.Goodbye{Code: g.Code, Text: g.Text}, true
+	}
+	return proto.Goodbye{}, false
+}

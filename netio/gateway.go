@@ -1,0 +1,313 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shoal/pool"
+	"shoal/proto"
+)
+
+// GatewayConfig is what a gateway can be told. Zero means the default, everywhere.
+type GatewayConfig struct {
+	Listen []string // URLs, tcp://host:port (port 0: any free one) or unix:///path; default DefaultURL
+
+	Workers     int // tasks that run or wait at once; default 1024
+	MaxHandlers int // connections, and lanes that wait for theirs; default 9/10 of the descriptor limit
+
+	Window       int   // unanswered tasks of one connection; default 65536
+	WindowBytes  int64 // bytes of the bodies of these; default 64 MiB
+	FrameLimit   int   // bytes of the largest frame taken; default 4 MiB
+	SendBuffer   int   // unacknowledged bytes kept for one connection before its work is held back; default 8 MiB
+	Streams      int   // open streams of one connection; default 4096
+	MaxStreams   int   // open streams of all; default 65536
+	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 256 KiB
+
+	HandshakeTimeout time.Duration // for the first frame of a connection; default 10 s
+	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s
+	WriteTimeout     time.Duration // a peer that reads nothing for longer is cut off; default 30 s
+	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
+	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
+
+	Compress     Compression   // of what is sent, where it shrinks and the client can expand it; default none
+	AllowStop    bool          // clients may stop the gateway
+	Interceptors []Interceptor // around each subroutine, the first outermost
+	Logger       *slog.Logger  // default: none
+}
+
+// Gateway listens for swarms and runs subroutines for them. The zero value, or one with only GatewayConfig set, is
+// ready for use; it serves once. All methods are safe for concurrent use.
+type Gateway struct {
+	GatewayConfig
+
+	subroutines registry
+	draining    atomic.Bool
+	counters    counters
+
+	// Set by Start, not changed afterwards.
+	config  GatewayConfig
+	log     *slog.Logger
+	life    proto.ID
+	pool    *pool.Pool
+	timers  []timers
+	started chan struct{} // closed when the above is set
+
+	mu        sync.Mutex // guards what follows
+	state     gatewayState
+	listeners []net.Listener
+	urls      []string
+	handlers  map[*handler]struct{}
+	sessions  map[sessionKey]*handler
+	greeting  map[net.Conn]struct{} // connections that have not said hello
+	nextTimer int
+	stopping  chan struct{} // closed when the end begins
+	stopAsked chan struct{} // closed when a client asked for the end
+	running   sync.WaitGroup
+}
+
+// counters are totals and gauges of a gateway.
+type counters struct {
+	tasks   atomic.Int64
+	panics  atomic.Int64
+	streams atomic.Int64 // running now
+}
+
+// gatewayState is where a gateway is in its one life: idle, then serving (Start), then draining (Shutdown: nothing new
+// is taken, what runs is finished), then stopped (all connections and goroutines have ended).
+type gatewayState int
+
+const (
+	gatewayIdle gatewayState = iota
+	gatewayServing
+	gatewayDraining
+	gatewayStopped
+)
+
+// sessionKey names one lane of one client's session.
+type sessionKey struct {
+	session proto.ID
+	lane    uint16
+}
+
+// NewGateway returns a gateway with this configuration. A Gateway literal does the same.
+func NewGateway(c GatewayConfig) *Gateway { return &Gateway{GatewayConfig: c} }
+
+// ListenAndServe starts the gateway and serves until ctx ends or a client stops it; then it drains, for
+// GatewayConfig.DrainTimeout at most, and returns nil if everything that ran was answered.
+func (g *Gateway) ListenAndServe(ctx context.Context) error {
+	if err := g.Start(); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-g.StopAsked():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.config.DrainTimeout)
+	defer cancel()
+	return g.Shutdown(drain)
+}
+
+// Start binds every address and serves in the background until Shutdown or Close. When it fails nothing is bound.
+func (g *Gateway) Start() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state != gatewayIdle {
+		return fmt.Errorf("gateway was started before: %w", ErrClosed)
+	}
+	config, err := g.GatewayConfig.settle()
+	if err != nil {
+		return err
+	}
+	for _, u := range config.Listen {
+		ln, err := listen(u)
+		if err != nil {
+			for _, opened := range g.listeners {
+				_ = opened.Close()
+			}
+			g.listeners, g.urls = nil, nil
+			return err
+		}
+		g.listeners = append(g.listeners, ln)
+		g.urls = append(g.urls, ln.Addr().Network()+"://"+ln.Addr().String())
+	}
+	g.config, g.log, g.life = config, config.Logger, newID()
+	g.pool = pool.New(pool.Config{Workers: config.Workers})
+	g.timers = make([]timers, runtime.GOMAXPROCS(0))
+	g.handlers = map[*handler]struct{}{}
+	g.sessions = map[sessionKey]*handler{}
+	g.greeting = map[net.Conn]struct{}{}
+	g.stopping = make(chan struct{})
+	g.stopAsked = make(chan struct{})
+	g.registerBuiltins()
+	g.state = gatewayServing
+	for _, ln := range g.listeners {
+		g.running.Add(1)
+		go g.accept(ln)
+	}
+	g.running.Add(1)
+	go g.sweep()
+	g.log.Info("gateway serves", "listen", g.urls, "workers", config.Workers, "max_handlers", config.MaxHandlers)
+	return nil
+}
+
+// URLs returns the addresses that the gateway listens on, with the ports it was given.
+func (g *Gateway) URLs() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]string(nil), g.urls...)
+}
+
+// StopAsked returns a channel that is closed when a client, where GatewayConfig.AllowStop lets it, asks for the end.
+// Call it after Start.
+func (g *Gateway) StopAsked() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stopAsked
+}
+
+// askStop is what the built-in stop does.
+func (g *Gateway) askStop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-g.stopAsked:
+	default:
+		close(g.stopAsked)
+	}
+}
+
+// Shutdown drains: new tasks are refused as draining, what runs is finished, every answer leaves; then everything is
+// closed and nil returned. When ctx ends first, the rest is cut off, and the error says how much. Lanes without a
+// connection have until then to come back for their answers.
+func (g *Gateway) Shutdown(ctx context.Context) error {
+	if !g.drain(ctx) {
+		return nil
+	}
+	err := g.waitIdle(ctx)
+	g.stop()
+	return err
+}
+
+// Close ends the gateway without draining.
+func (g *Gateway) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if g.drain(ctx) {
+		g.stop()
+	}
+	return nil
+}
+
+// drain tells everybody that the end is near; false means that there is nothing to end or that it was told before.
+func (g *Gateway) drain(ctx context.Context) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state != gatewayServing {
+		return false
+	}
+	g.state = gatewayDraining
+	g.draining.Store(true)
+	millis := uint32(1<<32 - 1)
+	if deadline, ok := ctx.Deadline(); ok {
+		millis = uint32(max(0, min(time.Until(deadline).Milliseconds(), 1<<32-1)))
+	}
+	for h := range g.handlers {
+		h.control(func(dst []byte) []byte { return proto.AppendDrain(dst, millis) })
+	}
+	g.log.Info("gateway drains", "handlers", len(g.handlers), "running", g.pool.Stats().Running+g.pool.Stats().Held)
+	return true
+}
+
+// waitIdle waits until no handler has anything under way. It looks rather than being told: the end of a gateway is no
+// place that needs another signal on the path of each task.
+func (g *Gateway) waitIdle(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if busy := g.busy(); len(busy) == 0 {
+			return nil
+		} else {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("drain cut short (%w): %s", ctx.Err(), busySummary(busy))
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+// busy returns the handlers that have something under way.
+func (g *Gateway) busy() []*handler {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var busy []*handler
+	for h := range g.handlers {
+		if !h.idle() {
+			busy = append(busy, h)
+		}
+	}
+	return busy
+}
+
+// stop closes everything and waits until no goroutine of the gateway is left, but for subroutines that do not return.
+func (g *Gateway) stop() {
+	g.mu.Lock()
+	g.state = gatewayStopped
+	close(g.stopping)
+	for _, ln := range g.listeners {
+		_ = ln.Close()
+	}
+	for conn := range g.greeting {
+		_ = conn.Close()
+	}
+	handlers := make([]*handler, 0, len(g.handlers))
+	for h := range g.handlers {
+		handlers = append(handlers, h)
+	}
+	g.mu.Unlock()
+	var ends sync.WaitGroup
+	for _, h := range handlers {
+		ends.Go(func() { g.endHandler(h, &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}) })
+	}
+	ends.Wait()
+	g.running.Wait()
+	closing, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := g.pool.Close(closing); err != nil {
+		g.log.Warn("gateway leaves subroutines behind that do not return", "error", err)
+	}
+	g.log.Info("gateway stopped", "tasks", g.counters.tasks.Load(), "panics", g.counters.panics.Load())
+}
+
+// Stats says what a gateway does right now, and its totals.
+type Stats struct {
+	Handlers int   // connections, and lanes that wait for theirs
+	Running  int   // tasks in their subroutine
+	Held     int   // tasks that wait without a goroutine
+	Queued   int   // tasks that wait for a worker
+	Streams  int   // running streams
+	Tasks    int64 // taken since the start
+	Panics   int64 // since the start
+}
+
+// Stats returns counters, at any time after Start.
+func (g *Gateway) Stats() Stats {
+	g.mu.Lock()
+	handlers, p := len(g.handlers), g.pool
+	g.mu.Unlock()
+	if p == nil {
+		return Stats{}
+	}
+	s := p.Stats()
+	return Stats{Handlers: handlers, Running: s.Running, Held: s.Held, Queued: s.Queued,
+		Streams: int(g.counters.streams.Load()), Tasks: g.counters.tasks.Load(), Panics: g.counters.panics.Load()}
+}
+
+var errHandlersFull = errors.New("as many connections as the gateway may have")

@@ -1,0 +1,365 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"shoal/proto"
+)
+
+// attachment is the connection that serves a handler.
+type attachment struct {
+	mu    sync.Mutex // held while a connection is exchanged; taken before every other lock
+	ended bool       // the handler is closed for good
+}
+
+// greetings bounds the connections that have not said hello, beside those that have.
+const greetings = 1024
+
+// greet does the handshake of one connection, on a goroutine of its own, and leaves it to a reader.
+func (g *Gateway) greet(conn net.Conn) {
+	defer g.running.Done()
+	g.mu.Lock()
+	full := len(g.greeting) >= greetings
+	stopped := g.state == gatewayStopped
+	if !full && !stopped {
+		g.greeting[conn] = struct{}{}
+	}
+	g.mu.Unlock()
+	if full || stopped {
+		_ = conn.Close()
+		return
+	}
+	defer func() {
+		g.mu.Lock()
+		delete(g.greeting, conn)
+		g.mu.Unlock()
+	}()
+
+	k := newLink(conn)
+	_ = conn.SetDeadline(time.Now().Add(g.config.HandshakeTimeout))
+	hello, err := readHello(conn)
+	if err == nil {
+		err = g.admit(k, hello)
+	}
+	if err == nil {
+		return
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTimedOut(err)) {
+		err = fmt.Errorf("no hello within %v: %w", g.config.HandshakeTimeout, ErrIdle)
+	}
+	g.log.Info("connection refused", "remote", conn.RemoteAddr().String(), "error", err)
+	if bye, ok := goodbyeFor(err); ok {
+		_ = conn.SetDeadline(time.Now().Add(lingerTime))
+		_, _ = conn.Write(proto.AppendGoodbye(nil, bye))
+		k.linger()
+	}
+	k.close()
+}
+
+// errTimedOut returns err if it is a network time-out, and otherwise an error that matches nothing.
+func errTimedOut(err error) error {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		return err
+	}
+	return errors.New("")
+}
+
+// readHello reads the first frame, no byte more: a client sends nothing until it is welcome.
+func readHello(conn net.Conn) (proto.Hello, error) {
+	payload, err := readHandshake(conn, proto.KindHello)
+	if err != nil {
+		return proto.Hello{}, err
+	}
+	return proto.ParseHello(payload)
+}
+
+// readHandshake reads one frame of the handshake. What does not start like one is found out by its first bytes.
+func readHandshake(conn net.Conn, want proto.Kind) ([]byte, error) {
+	const head = proto.HeaderSize + len(proto.Magic)
+	buf := make([]byte, 0, 256)
+	for {
+		need := head
+		if len(buf) >= proto.HeaderSize {
+			size, err := proto.FrameSize(buf, proto.HandshakeLimit)
+			kind := proto.Kind(buf[4])
+			if err != nil || (kind != want && kind != proto.KindGoodbye) {
+				return nil, fmt.Errorf("%w: it starts with %q", proto.ErrNotShoal, buf[:min(len(buf), 16)])
+			}
+			if len(buf) >= size {
+				payload := buf[proto.HeaderSize:size]
+				if kind == proto.KindGoodbye {
+					bye, err := proto.ParseGoodbye(payload)
+					if err != nil {
+						return nil, err
+					}
+					return nil, &GoodbyeError{Code: bye.Code, Text: bye.Text}
+				}
+				return payload, nil
+			}
+			need = size
+			if len(buf) >= head && string(buf[proto.HeaderSize:head]) != proto.Magic && kind == want {
+				return nil, fmt.Errorf("%w: no magic", proto.ErrNotShoal)
+			}
+			if len(buf) < head && kind == want {
+				need = min(size, head)
+			}
+		} else {
+			need = proto.HeaderSize
+		}
+		if cap(buf) < need {
+			buf = append(make([]byte, 0, need), buf...)
+		}
+		n, err := conn.Read(buf[len(buf):need])
+		buf = buf[:len(buf)+n]
+		if err != nil && n == 0 {
+			return nil, err
+		}
+	}
+}
+
+// admit finds or makes the handler that a hello is for, and gives it the connection.
+func (g *Gateway) admit(k *link, hello proto.Hello) error {
+	if hello.MinVersion > proto.Version || hello.MaxVersion < proto.Version {
+		return &GoodbyeError{Code: proto.GoodbyeVersion, Text: fmt.Sprintf("this gateway speaks version %d", proto.Version)}
+	}
+	for _, e := range hello.Extensions {
+		if e.Critical() {
+			return &GoodbyeError{Code: proto.GoodbyeNotAllowed, Text: fmt.Sprintf("extension %#x is not known here", e.Type)}
+		}
+	}
+	for {
+		h, err := g.handlerFor(hello)
+		if err != nil {
+			return err
+		}
+		done, err := g.connect(h, k, hello)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// handlerFor returns the handler of the hello's lane, a new one if there is none to resume.
+func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
+	key := sessionKey{hello.Session, hello.Lane}
+	resumable := hello.Session != proto.ID{}
+	g.mu.Lock()
+	old := g.sessions[key]
+	if old != nil && resumable && hello.Resume {
+		g.mu.Unlock()
+		return old, nil
+	}
+	if old != nil && resumable { // its welcome never arrived, or the client has begun again
+		g.mu.Unlock()
+		g.endHandler(old, &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "the client began this lane anew"})
+		g.mu.Lock()
+	}
+	defer g.mu.Unlock()
+	switch {
+	case g.state != gatewayServing:
+		return nil, &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway is about to stop"}
+	case len(g.handlers) >= g.config.MaxHandlers:
+		return nil, &GoodbyeError{Code: proto.GoodbyeFull,
+			Text: fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers)}
+	}
+	h := &handler{gateway: g, session: key, resumable: resumable}
+	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer)
+	h.out.forgetful = !resumable
+	h.timers = &g.timers[g.nextTimer%len(g.timers)]
+	g.nextTimer++
+	h.queue = g.pool.NewQueue(g.config.Window)
+	h.ctx, h.cancel = context.WithCancelCause(context.WithValue(context.Background(), handlerKey, h))
+	g.handlers[h] = struct{}{}
+	if resumable {
+		g.sessions[key] = h
+	}
+	return h, nil
+}
+
+// connect welcomes the client and gives the handler its connection. False without an error means that the handler
+// ended meanwhile.
+func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) {
+	h.serving.mu.Lock()
+	defer h.serving.mu.Unlock()
+	if h.serving.ended {
+		return false, nil
+	}
+	h.detach()
+	resumed := hello.Resume && h.remote != ""
+	welcome := proto.Welcome{
+		Version: proto.Version, Resumed: resumed, Draining: g.draining.Load(),
+		Features: hello.Features & (proto.FeatureS2 | proto.FeatureZstd), FrameLimit: uint32(g.config.FrameLimit),
+		StreamCredit: uint32(g.config.StreamCredit), Window: uint32(g.config.Window), Streams: uint32(g.config.Streams),
+		WindowBytes: uint64(g.config.WindowBytes), IdleTimeout: uint32(g.config.IdleTimeout.Milliseconds()),
+		Life: g.life, Received: h.received.Load(),
+	}
+	received := hello.Received
+	if !resumed {
+		received = 0
+	}
+	h.remote = k.conn.RemoteAddr().String()
+	if h.remote == "" || h.remote == "@" {
+		h.remote = k.conn.LocalAddr().String()
+	}
+	h.clock = monotonic()/int64(time.Millisecond) - int64(hello.Clock)
+	h.mu.Lock()
+	h.out.limit = int(min(hello.FrameLimit, maxFrameLimit))
+	h.chunkCredit = int(hello.StreamCredit)
+	h.out.compress = proto.CompressNone
+	if c := g.config.Compress.wire(); c.Feature()&welcome.Features != 0 {
+		h.out.compress = c
+	}
+	h.mu.Unlock()
+	_, err := k.conn.Write(proto.AppendWelcome(nil, welcome))
+	if err == nil {
+		err = k.conn.SetDeadline(time.Time{})
+	}
+	if err == nil && !h.attach(k, received) {
+		err = fmt.Errorf("%w: received count %d of the hello", proto.ErrMalformed, received)
+	}
+	if err != nil {
+		k.close()
+		g.afterLink(h, err)
+		return true, err
+	}
+	g.log.Debug("connection attached", "remote", h.remote, "resumed", resumed, "lane", hello.Lane)
+	g.running.Add(1)
+	go g.read(h, k)
+	return true, nil
+}
+
+// read is the goroutine of one connection: it reads until the connection ends.
+func (g *Gateway) read(h *handler, k *link) {
+	defer g.running.Done()
+	err := k.readLoop(func(src []byte) (int, int, error) { return h.receive(k, src) })
+	if errors.Is(err, errDetached) {
+		k.close()
+		return
+	}
+	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
+		h.farewell(k, bye)
+		k.linger()
+	}
+	k.close()
+	h.serving.mu.Lock()
+	defer h.serving.mu.Unlock()
+	h.mu.Lock()
+	current := h.link == k
+	h.mu.Unlock()
+	if current {
+		h.detach()
+		g.afterLink(h, err)
+	}
+}
+
+func isGoodbye(err error) bool {
+	var g *GoodbyeError
+	return errors.As(err, &g)
+}
+
+// afterLink decides what becomes of a handler whose connection has ended with err. The caller holds serving.mu.
+func (g *Gateway) afterLink(h *handler, err error) {
+	malformed := errors.Is(err, proto.ErrMalformed) || errors.Is(err, proto.ErrTooLarge)
+	if malformed {
+		g.log.Warn("connection broke the protocol", "remote", h.remote, "error", err)
+	} else {
+		g.log.Debug("connection ended", "remote", h.remote, "error", err)
+	}
+	if h.resumable && !malformed && !isGoodbye(err) {
+		g.mu.Lock()
+		h.detachedAt = monotonic()
+		g.mu.Unlock()
+		return
+	}
+	g.endLocked(h, err)
+}
+
+// endHandler ends a handler for good, telling its client why if it is there.
+func (g *Gateway) endHandler(h *handler, cause error) {
+	h.serving.mu.Lock()
+	defer h.serving.mu.Unlock()
+	if bye, ok := goodbyeFor(cause); ok {
+		h.mu.Lock()
+		k := h.link
+		h.mu.Unlock()
+		if k != nil {
+			h.farewell(k, bye)
+		}
+	}
+	h.detach()
+	g.endLocked(h, cause)
+}
+
+// endLocked takes the handler out of the tables and ends it. The caller holds serving.mu, and the lane is detached.
+func (g *Gateway) endLocked(h *handler, cause error) {
+	if h.serving.ended {
+		return
+	}
+	h.serving.ended = true
+	g.mu.Lock()
+	delete(g.handlers, h)
+	if g.sessions[h.session] == h {
+		delete(g.sessions, h.session)
+	}
+	g.mu.Unlock()
+	h.end(cause)
+}
+
+// sweep looks at all connections now and then: silent ones, stuck ones, and lanes that nobody came back for.
+func (g *Gateway) sweep() {
+	defer g.running.Done()
+	shortest := min(g.config.IdleTimeout, g.config.WriteTimeout, g.config.SessionTimeout)
+	tick := time.NewTicker(max(5*time.Millisecond, min(shortest/4, time.Second)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-g.stopping:
+			return
+		}
+		g.sweepOnce(monotonic())
+	}
+}
+
+func (g *Gateway) sweepOnce(now int64) {
+	var expired []*handler
+	g.mu.Lock()
+	for h := range g.handlers {
+		h.mu.Lock()
+		k := h.link
+		h.mu.Unlock()
+		switch {
+		case k == nil:
+			if h.detachedAt != 0 && now-h.detachedAt > int64(g.config.SessionTimeout) {
+				expired = append(expired, h)
+			}
+		case h.stalled(now, g.config.WriteTimeout):
+			g.log.Warn("client does not read", "remote", h.remote, "for", g.config.WriteTimeout)
+			k.close()
+		case now-h.lastRead.Load() > int64(g.config.IdleTimeout):
+			g.log.Info("client is silent", "remote", h.remote, "for", g.config.IdleTimeout)
+			g.running.Go(func() {
+				h.farewell(k, proto.Goodbye{Code: proto.GoodbyeIdle, Text: fmt.Sprintf("nothing for %v", g.config.IdleTimeout)})
+				k.close()
+			})
+		}
+	}
+	g.mu.Unlock()
+	for _, h := range expired {
+		h.serving.mu.Lock()
+		h.mu.Lock()
+		back := h.link != nil
+		h.mu.Unlock()
+		if !back {
+			g.log.Info("session expired", "remote", h.remote)
+			g.endLocked(h, fmt.Errorf("session stayed away: %w", ErrIdle))
+		}
+		h.serving.mu.Unlock()
+	}
+}

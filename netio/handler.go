@@ -1,0 +1,332 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"shoal/pool"
+	"shoal/proto"
+)
+
+// handler is the gateway's side of one lane: it turns frames into tasks and streams, and keeps the window. It knows
+// nothing of sockets. It lives from the first hello of the lane until the client says goodbye, the session stays away
+// for too long, or the gateway stops.
+type handler struct {
+	lane
+	gateway *Gateway
+	timers  *timers
+	queue   *pool.Queue
+
+	// Set by each hello, before the connection is attached.
+	session     sessionKey
+	resumable   bool
+	clock       int64 // what to add to the client's milliseconds for ours
+	chunkCredit int   // what the client lets us send on a new stream
+	remote      string
+
+	// Guarded by lane.mu.
+	slots      []*Task // by id; nil: not in use
+	unanswered int
+	bodies     int64 // bytes of unanswered tasks
+	ended      bool  // closed for good: nothing is answered any more
+
+	ctx    context.Context // of streams; ends with the handler
+	cancel context.CancelCauseFunc
+
+	serving    attachment // the connection and how it came
+	detachedAt int64      // when the last connection was lost; guarded by gateway.mu
+}
+
+// frame handles a frame of the client's.
+func (h *handler) frame(f proto.Frame) error {
+	switch f.Kind {
+	case proto.KindTasks:
+		return h.tasks(f.Payload)
+	case proto.KindCancel:
+		return h.cancelTasks(f.Payload)
+	case proto.KindOpen:
+		return h.openStream(f.Payload)
+	case proto.KindChunks, proto.KindCredit, proto.KindEnd, proto.KindAbort:
+		return h.streamFrame(f)
+	case proto.KindPong:
+		return nil
+	case proto.KindGoodbye:
+		g, err := proto.ParseGoodbye(f.Payload)
+		if err != nil {
+			return err
+		}
+		return &GoodbyeError{Code: g.Code, Text: g.Text}
+	}
+	if f.Skippable() {
+		return nil
+	}
+	return fmt.Errorf("%w: kind %#02x is not for a gateway", proto.ErrMalformed, uint8(f.Kind))
+}
+
+// burst has nothing to do: what the frames of one read caused is written by the lane's flusher.
+func (h *handler) burst() {}
+
+// space holds the work of a client back that does not read its answers, and lets it go on when it does.
+func (h *handler) space(free bool) {
+	if free {
+		h.queue.Resume()
+	} else {
+		h.queue.Pause()
+	}
+}
+
+// tasks takes a frame of tasks into the pool.
+func (h *handler) tasks(payload []byte) error {
+	deadline, name, rest, err := proto.ParseTasksHeader(payload)
+	if err != nil {
+		return err
+	}
+	b, err := newBatch(h, rest)
+	if err != nil {
+		return err
+	}
+	if b.deadline, err = h.localDeadline(deadline); err != nil {
+		return err
+	}
+	b.sub = h.gateway.subroutines.find(name)
+	if err := h.admit(b); err != nil {
+		return err
+	}
+	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
+		h.answerAll(b, refusal)
+		return nil
+	}
+	if b.sub.call != nil {
+		b.contexts = make([]taskContext, len(b.tasks))
+		for i := range b.contexts {
+			b.contexts[i].handler, b.contexts[i].deadline = h, b.deadline
+		}
+		h.mu.Lock() // cancel looks at ctx
+		for i := range b.tasks {
+			b.tasks[i].ctx = &b.contexts[i]
+		}
+		h.mu.Unlock()
+	}
+	if b.deadline != 0 {
+		h.timers.add(&b.timer, b.deadline, b)
+	}
+	if err := h.queue.Submit(b); err != nil {
+		h.answerAll(b, &Failure{Status: proto.StatusBusy})
+	}
+	return nil
+}
+
+// localDeadline turns a reading of the client's clock into one of monotonic.
+func (h *handler) localDeadline(deadline uint64) (int64, error) {
+	const tooFar = 1 << 42 // a hundred years in milliseconds; far below an overflow in nanoseconds
+	switch {
+	case deadline == 0:
+		return 0, nil
+	case deadline > tooFar:
+		return 0, fmt.Errorf("%w: deadline %d", proto.ErrMalformed, deadline)
+	}
+	local := (int64(deadline) + h.clock) * int64(time.Millisecond)
+	return max(local, 1), nil
+}
+
+// admit gives the tasks of a batch their slots; a task out of the window ends the connection.
+func (h *handler) admit(b *batch) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	window := h.gateway.config.Window
+	for i := range b.tasks {
+		t := &b.tasks[i]
+		if t.id >= uint32(window) {
+			return fmt.Errorf("%w: task id %d, window %d", proto.ErrMalformed, t.id, window)
+		}
+		if int(t.id) >= len(h.slots) {
+			size := min(window, max(16, 2*len(h.slots), int(t.id)+1))
+			h.slots = append(h.slots, make([]*Task, size-len(h.slots))...)
+		}
+		if h.slots[t.id] != nil {
+			return fmt.Errorf("%w: task id %d is in use", proto.ErrMalformed, t.id)
+		}
+		h.slots[t.id] = t
+		h.bodies += int64(len(t.body))
+	}
+	h.unanswered += len(b.tasks)
+	h.gateway.counters.tasks.Add(int64(len(b.tasks)))
+	if most := h.gateway.config.WindowBytes; h.bodies > most {
+		return fmt.Errorf("%w: %d bytes of unanswered tasks, window %d", proto.ErrMalformed, h.bodies, most)
+	}
+	return nil
+}
+
+// refusal says why a subroutine cannot run, nil if it can.
+func (h *handler) refusal(sub *subroutine, name []byte, shape Shape) error {
+	switch {
+	case h.gateway.draining.Load():
+		return &Failure{Status: proto.StatusDraining}
+	case sub == nil:
+		return &Failure{Status: proto.StatusUnknownSubroutine, Text: string(name)}
+	case sub.info.Shape != shape:
+		return &Failure{Code: proto.CodeWrongShape, Text: fmt.Sprintf("%s is a %s, not a %s", name, sub.info.Shape, shape)}
+	}
+	return nil
+}
+
+// answerAll ends a batch that does not enter the pool.
+func (h *handler) answerAll(b *batch, err error) {
+	for i := range b.tasks {
+		b.tasks[i].answer(nil, err)
+		b.over()
+	}
+}
+
+// answer puts a task's result into the outbox, once.
+func (h *handler) answer(t *Task, status Status, body []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !t.answered.Load() {
+		h.answerLocked(t, status, body)
+	}
+}
+
+func (h *handler) answerLocked(t *Task, status Status, body []byte) {
+	t.answered.Store(true)
+	h.slots[t.id] = nil
+	h.unanswered--
+	h.bodies -= int64(len(t.body))
+	if h.ended {
+		return
+	}
+	if proto.ResultHeaderSize+len(body) > h.out.limit {
+		status = StatusFailed
+		body = proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
+			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(body), h.out.limit)})
+	}
+	b := h.out.entry(proto.KindResults, openKey{}, proto.ResultHeaderSize+len(body), maxEntries)
+	b.b = proto.AppendResult(b.b, t.id, status, body)
+	h.appended()
+}
+
+// maxEntries bounds nothing: a frame of results ends where its buffer does.
+const maxEntries = 1 << 30
+
+// cancelTasks ends the tasks of a cancel frame.
+func (h *handler) cancelTasks(rest []byte) error {
+	for {
+		id, next, err := proto.NextCancel(rest)
+		if err != nil {
+			return err
+		}
+		h.cancelTask(id)
+		if rest = next; len(rest) == 0 {
+			return nil
+		}
+	}
+}
+
+// cancelTask ends the task in a slot on the client's behalf; one that is not there has been answered.
+func (h *handler) cancelTask(id uint32) {
+	h.mu.Lock()
+	if int(id) < len(h.slots) && h.slots[id] != nil {
+		h.stopLocked(h.slots[id], StatusCanceled) // unlocks
+		return
+	}
+	h.mu.Unlock()
+}
+
+// stop answers a task early and tells its subroutine.
+func (h *handler) stop(t *Task, status Status) {
+	h.mu.Lock()
+	if t.answered.Load() {
+		h.mu.Unlock()
+		return
+	}
+	h.stopLocked(t, status)
+}
+
+// stopLocked is stop with mu held; it unlocks. After that t is touched only if its wait was taken out, since then
+// nobody else finishes it.
+func (h *handler) stopLocked(t *Task, status Status) {
+	h.answerLocked(t, status, nil)
+	ctx := t.ctx
+	waited := h.timers.remove(&t.timer)
+	h.mu.Unlock()
+	cause := context.Canceled
+	if status == StatusTimeout {
+		cause = context.DeadlineExceeded
+	}
+	ctx.cancel(cause)
+	if waited {
+		t.release()
+	}
+}
+
+// end closes the handler for good: its tasks and streams are cancelled, nothing is sent any more. The connection must
+// be detached. The gateway has taken it out of its tables.
+func (h *handler) end(cause error) {
+	h.mu.Lock()
+	h.ended = true
+	slots := h.slots
+	h.mu.Unlock()
+	for id := range slots {
+		h.cancelTask(uint32(id))
+	}
+	h.cancel(cause)
+	h.endStreams()
+	h.queue.Close()
+	h.queue.Resume()
+	h.mu.Lock()
+	h.out.reset()
+	h.slots = nil
+	h.mu.Unlock()
+}
+
+// idle reports whether the handler has nothing under way and nothing to send.
+func (h *handler) idle() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unanswered > 0 || len(h.streams) > 0 {
+		return false
+	}
+	if h.link == nil {
+		return !h.resumable || h.out.unacknowledged() == 0
+	}
+	return h.out.unsent() == 0 && !h.flushing
+}
+
+// panicked logs what a subroutine's panic left behind.
+func (h *handler) panicked(name string, value any, stack []byte) {
+	h.gateway.counters.panics.Add(1)
+	h.gateway.log.Error("subroutine panicked", "subroutine", name, "remote", h.remote, "panic", value, "stack", string(stack))
+}
+
+func panicText(value any) string { return fmt.Sprint("panic: ", value) }
+
+// encodeError returns the status and the bytes that carry a subroutine's error.
+func encodeError(err error) (Status, []byte) {
+	var f *Failure
+	if errors.As(err, &f) {
+		status := f.Status
+		if status == StatusOK || status == StatusLost {
+			status = StatusFailed
+		}
+		if f.Code == 0 && f.Text == "" && len(f.Details) == 0 {
+			return status, nil
+		}
+		return status, proto.AppendError(nil, proto.Error{Code: f.Code, Text: f.Text, Details: f.Details})
+	}
+	status := StatusFailed
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		status = StatusTimeout
+	case errors.Is(err, context.Canceled):
+		status = StatusCanceled
+	case errors.Is(err, ErrUnknownTask):
+		return StatusUnknownTask, nil
+	}
+	code := uint16(proto.CodeNone)
+	if errors.Is(err, ErrBadArgument) {
+		code = proto.CodeBadArgument
+	}
+	return status, proto.AppendError(nil, proto.Error{Code: code, Text: err.Error()})
+}

@@ -1,0 +1,160 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"shoal/proto"
+)
+
+// openStream starts a subroutine on a goroutine of its own, which ends when the subroutine returns.
+func (h *handler) openStream(payload []byte) error {
+	o, err := proto.ParseOpen(payload)
+	if err != nil {
+		return err
+	}
+	deadline, err := h.localDeadline(o.Deadline)
+	if err != nil {
+		return err
+	}
+	sub := h.gateway.subroutines.find(o.Name)
+	s := newStream(&h.lane, h.ctx, o.Stream, o.Shape, string(o.Name), deadline)
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if streams := h.gateway.config.Streams; o.Stream >= uint32(streams) {
+		return fmt.Errorf("%w: stream id %d, limit %d", proto.ErrMalformed, o.Stream, streams)
+	}
+	if h.streams[o.Stream] != nil {
+		return fmt.Errorf("%w: stream id %d is in use", proto.ErrMalformed, o.Stream)
+	}
+	s.window = h.gateway.config.StreamCredit
+	s.allowed, s.credit = s.window, h.chunkCredit
+	if o.Shape == proto.ShapeStream {
+		s.allowed = 0
+	}
+	if h.streams == nil {
+		h.streams = map[uint32]*Stream{}
+	}
+	h.streams[o.Stream] = s
+	refusal := h.refusal(sub, o.Name, Shape(o.Shape.String()))
+	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
+		h.gateway.counters.streams.Add(-1)
+		refusal = &Failure{Status: proto.StatusBusy, Text: "too many streams"}
+	}
+	if refusal != nil {
+		s.cancel(refusal)
+		s.finish(nil, refusal)
+		return nil
+	}
+	argument := append([]byte(nil), o.Argument...)
+	context.AfterFunc(s.ctx, s.stopped)
+	go h.runStream(s, sub, argument)
+	return nil
+}
+
+// runStream runs the subroutine of a stream.
+func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
+	defer h.gateway.counters.streams.Add(-1)
+	var result []byte
+	err := errors.New("subroutine ended its goroutine")
+	status := StatusPanicked
+	defer func() { // also runs after runtime.Goexit
+		if v := recover(); v != nil {
+			h.panicked(s.name, v, debug.Stack())
+			err = errors.New(panicText(v))
+		}
+		if status == StatusPanicked {
+			err = &Failure{Status: StatusPanicked, Text: err.Error()}
+		}
+		h.mu.Lock()
+		s.finish(result, err)
+		h.mu.Unlock()
+		s.cancel(context.Canceled)
+	}()
+	result, err = h.gateway.runOpen(s, sub, argument)
+	status = StatusOK
+}
+
+// finish ends the stream at the gateway: its terminal status goes to the client, once. The caller holds the lane's mu.
+func (s *Stream) finish(result []byte, err error) {
+	if s.over {
+		return
+	}
+	status := StatusOK
+	if err != nil {
+		status, result = encodeError(err)
+	}
+	if 5+len(result) > s.lane.out.limit {
+		status, result = StatusFailed, proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
+			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(result), s.lane.out.limit)})
+	}
+	if err == nil {
+		err = errStreamEnded
+	}
+	s.close(err)
+	s.in.drop()
+	b := s.lane.out.whole(proto.KindEnd, 5+len(result))
+	b.b = proto.AppendEnd(b.b, proto.End{Stream: s.id, Status: status, Body: result})
+	s.lane.appended()
+}
+
+// stopped ends a stream whose context has ended before its subroutine did: the client learns at once.
+func (s *Stream) stopped() {
+	s.lane.mu.Lock()
+	defer s.lane.mu.Unlock()
+	cause := context.Cause(s.ctx)
+	switch {
+	case errors.Is(cause, ErrTimeout), errors.Is(cause, context.DeadlineExceeded):
+		s.finish(nil, &Failure{Status: StatusTimeout})
+	default:
+		s.finish(nil, &Failure{Status: StatusCanceled})
+	}
+}
+
+// streamFrame handles what the client says of its streams.
+func (h *handler) streamFrame(f proto.Frame) error {
+	switch f.Kind {
+	case proto.KindEnd:
+		e, err := proto.ParseEnd(f.Payload)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if s := h.streams[e.Stream]; s != nil {
+			s.peerEnded = true
+			wake(s.recvWake)
+		}
+		return nil
+	case proto.KindAbort:
+		id, status, err := proto.ParseAbort(f.Payload)
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		s := h.streams[id]
+		h.mu.Unlock()
+		if s != nil {
+			cause := ErrCanceled
+			if status == proto.StatusTimeout {
+				cause = ErrTimeout
+			}
+			s.cancel(cause)
+			s.stopped()
+		}
+		return nil
+	}
+	return h.lane.streamFrame(f)
+}
+
+// endStreams closes the streams of a handler that has ended; their contexts have.
+func (h *handler) endStreams() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		s.close(context.Canceled)
+	}
+}

@@ -1,0 +1,82 @@
+package netio
+
+import (
+	"context"
+
+	"shoal/proto"
+)
+
+// CallInfo is what an interceptor sees of a call, a stream or a send.
+type CallInfo struct {
+	Subroutine string
+	Shape      Shape
+	Body       []byte // the argument; valid during the call
+	Remote     string // the client's address, at the gateway
+}
+
+// Invoker goes on with a call.
+type Invoker func(ctx context.Context, c *CallInfo) ([]byte, error)
+
+// Interceptor stands around a call: it may look at it, refuse it, change it, time it, or call next more than once. It
+// is the same kind at both ends. The result of a stream is empty.
+type Interceptor func(ctx context.Context, c *CallInfo, next Invoker) ([]byte, error)
+
+// intercept runs last inside all interceptors, the first outermost.
+func intercept(ctx context.Context, all []Interceptor, c *CallInfo, last Invoker) ([]byte, error) {
+	if len(all) == 0 {
+		return last(ctx, c)
+	}
+	return all[0](ctx, c, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+		return intercept(ctx, all[1:], c, last)
+	})
+}
+
+// runCall runs a call on this goroutine, inside the gateway's interceptors if there are any.
+func (g *Gateway) runCall(t *Task) ([]byte, error) {
+	sub := t.b.sub
+	if len(g.config.Interceptors) == 0 {
+		return sub.call(t.ctx, t.body)
+	}
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: ShapeCall, Body: t.body, Remote: t.b.h.peer()}
+	return intercept(t.Context(), g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+		if sub.call != nil {
+			return sub.call(ctx, c.Body)
+		}
+		t.body, t.hook = c.Body, make(chan outcome, 1)
+		sub.task(t)
+		o := <-t.hook
+		t.hook = nil
+		return o.result, o.err
+	})
+}
+
+// runOpen runs the subroutine of a stream, inside the gateway's interceptors if there are any.
+func (g *Gateway) runOpen(s *Stream, sub *subroutine, argument []byte) ([]byte, error) {
+	if len(g.config.Interceptors) == 0 {
+		return sub.open(s.ctx, argument, s)
+	}
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: sub.info.Shape, Body: argument, Remote: Peer(s.ctx)}
+	return intercept(s.ctx, g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+		return sub.open(ctx, c.Body, s)
+	})
+}
+
+// Compression names how frames are compressed.
+type Compression string
+
+// The compressions. S2 costs little, zstd shrinks more.
+const (
+	CompressNone Compression = ""
+	CompressS2   Compression = "s2"
+	CompressZstd Compression = "zstd"
+)
+
+func (c Compression) wire() proto.Compression {
+	switch c {
+	case CompressS2:
+		return proto.CompressS2
+	case CompressZstd:
+		return proto.CompressZstd
+	}
+	return proto.CompressNone
+}

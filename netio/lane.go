@@ -1,0 +1,304 @@
+package netio
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shoal/proto"
+)
+
+// lane is one ordered, resumable channel of frames between a swarm and a gateway; both ends use it. It outlives the
+// connections that carry it: what was sent is kept until the peer acknowledges it, and goes out again on the next
+// connection from where the peer says it was cut.
+//
+// Who may do what: any goroutine appends to the outbox under mu. One goroutine at a time flushes; the first that
+// appends to a lane which is not being flushed starts it, and it ends when there is nothing left. One goroutine, that
+// of the link's readLoop, receives; recvMu keeps a later link's goroutine out until an earlier one is done.
+type lane struct {
+	owner laneOwner
+
+	recvMu   sync.Mutex    // held while received bytes are handled; taken before mu
+	received atomic.Uint64 // bytes of whole sequenced frames received; written under recvMu
+	limit    int           // our frame limit
+
+	mu       sync.Mutex // guards what follows
+	link     *link      // nil: no connection now
+	out      outbox
+	flushing bool
+	flushed  sync.Cond // signalled when flushing becomes false
+	closed   bool
+	maxKept  int                // above so many unacknowledged bytes, new work waits
+	streams  map[uint32]*Stream // open ones, by id
+	spaceFor []*Stream          // streams that wait for space in the outbox
+	full     bool               // the owner was told that the lane is full
+	pieces   [][]byte           // the flusher's scratch
+
+	told         atomic.Uint64 // received count last told to the peer; written under mu
+	lastRead     atomic.Int64  // when bytes last arrived, as monotonic() has it
+	writingSince atomic.Int64  // when the write under way began; 0: none
+}
+
+// laneOwner is what a lane serves: the gateway's handler or the swarm's.
+type laneOwner interface {
+	// frame handles one frame, which is expanded and whole; its payload is the lane's. An error ends the connection.
+	frame(f proto.Frame) error
+	// burst is called after the frames of one read have been handled.
+	burst()
+	// space is called, with mu held, when the lane has become full (false) or has room again (true).
+	space(free bool)
+}
+
+const (
+	ackEvery  = 32 << 10  // tell the peer when so many bytes have arrived since it was last told
+	mostWrite = 512 << 10 // bytes in one write: control frames get their turn between two
+	// streamAhead bounds what streams put before the frames of others: a chunk waits while so much is unsent.
+	streamAhead = 256 << 10
+)
+
+func (l *lane) init(owner laneOwner, frameLimit, maxKept int) {
+	l.owner, l.limit, l.maxKept = owner, frameLimit, maxKept
+	l.out = newOutbox()
+	l.flushed.L = &l.mu
+}
+
+// attach gives the lane a new connection, whose peer has received so many of our bytes. The old one must be detached.
+// False means that the peer's count is impossible.
+func (l *lane) attach(k *link, received uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.out.rewind(received) {
+		return false
+	}
+	l.link = k
+	l.told.Store(l.received.Load())
+	l.lastRead.Store(monotonic())
+	l.startFlush()
+	return true
+}
+
+// detach takes the connection away and returns once nothing of ours reads or writes it. Its bytes that have not been
+// handled are dropped.
+func (l *lane) detach() {
+	l.mu.Lock()
+	k := l.link
+	l.link = nil
+	if k != nil {
+		k.close()
+	}
+	for l.flushing {
+		l.flushed.Wait()
+	}
+	l.mu.Unlock()
+	l.recvMu.Lock()   // wait for a receive that is under way
+	l.recvMu.Unlock() //nolint:staticcheck // empty on purpose
+}
+
+// reset forgets what was sent and received: the peer does not know the lane any more.
+func (l *lane) reset() {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out.reset()
+	l.received.Store(0)
+	l.told.Store(0)
+}
+
+// startFlush makes sure that somebody writes what is in the outbox. The caller holds mu.
+func (l *lane) startFlush() {
+	if !l.flushing && l.link != nil {
+		l.flushing = true
+		go l.flush()
+	}
+}
+
+// flush writes until there is nothing left: each round takes all that has been appended meanwhile, so a burst is one
+// write. It owns l.flushing.
+func (l *lane) flush() {
+	l.mu.Lock()
+	for l.link != nil {
+		k := l.link
+		if received := l.received.Load(); received != l.told.Load() {
+			l.told.Store(received)
+			l.out.control = proto.AppendAck(l.out.control, received)
+		}
+		control := len(l.out.control)
+		l.pieces = l.out.take(l.pieces[:0], mostWrite)
+		if len(l.pieces) == 0 {
+			break
+		}
+		l.writingSince.Store(monotonic())
+		l.mu.Unlock()
+		n, err := k.write(l.pieces)
+		l.mu.Lock()
+		l.writingSince.Store(0)
+		clear(l.pieces)
+		l.out.wrote(max(0, int(n)-control))
+		if err != nil {
+			k.close() // the reader finds out and detaches
+			break
+		}
+		l.spaceChanged()
+	}
+	l.flushing = false
+	l.flushed.Broadcast()
+	l.mu.Unlock()
+}
+
+// spaceChanged wakes those who wait for room in the outbox, and tells the owner. The caller holds mu.
+func (l *lane) spaceChanged() {
+	kept := l.out.unacknowledged()
+	if l.full && kept < l.maxKept/2 {
+		l.full = false
+		l.owner.space(true)
+	}
+	if len(l.spaceFor) > 0 && kept < l.maxKept && l.out.unsent() < streamAhead {
+		for i, s := range l.spaceFor {
+			s.wakeSender()
+			l.spaceFor[i] = nil
+		}
+		l.spaceFor = l.spaceFor[:0]
+	}
+}
+
+// appended is called, with mu held, after something was put into the outbox.
+func (l *lane) appended() {
+	if !l.full && l.out.unacknowledged() >= l.maxKept {
+		l.full = true
+		l.owner.space(false)
+	}
+	l.startFlush()
+}
+
+// control appends a control frame, made by add, ahead of everything else.
+func (l *lane) control(add func(dst []byte) []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.link != nil {
+		l.out.control = add(l.out.control)
+		l.startFlush()
+	}
+}
+
+// epoch is where monotonic starts.
+var epoch = time.Now()
+
+// monotonic returns nanoseconds on a clock that never goes back, above zero.
+func monotonic() int64 { return int64(time.Since(epoch)) + 1 }
+
+// farewell says goodbye on k, if it is still the lane's connection, and gives what is queued a short while to leave.
+// The connection stays open for reading.
+func (l *lane) farewell(k *link, g proto.Goodbye) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.link != k {
+		return
+	}
+	_ = k.conn.SetWriteDeadline(time.Now().Add(lingerTime))
+	for l.flushing {
+		l.flushed.Wait()
+	}
+	l.out.control = proto.AppendGoodbye(l.out.control, g)
+	l.startFlush()
+	for l.flushing {
+		l.flushed.Wait()
+	}
+}
+
+// errDetached ends the readLoop of a link that the lane has left.
+var errDetached = errors.New("connection was replaced")
+
+// receive handles the whole frames at the start of src; it is the callback of k's readLoop.
+func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	l.mu.Lock()
+	current := l.link == k
+	l.mu.Unlock()
+	if !current {
+		return 0, 0, errDetached
+	}
+	l.lastRead.Store(monotonic())
+	for {
+		f, size, err := proto.ParseFrame(src[consumed:], l.limit)
+		if err != nil {
+			return consumed, 0, err
+		}
+		if size == 0 {
+			break
+		}
+		if err := l.handle(f); err != nil {
+			return consumed, 0, err
+		}
+		consumed += size
+		if f.Kind.Sequenced() {
+			l.received.Add(uint64(size))
+		}
+	}
+	l.owner.burst()
+	if l.received.Load()-l.told.Load() >= ackEvery {
+		l.mu.Lock()
+		l.startFlush()
+		l.mu.Unlock()
+	}
+	need, err = proto.FrameSize(src[consumed:], l.limit)
+	return consumed, need, err
+}
+
+// handle expands a frame if need be and passes it on.
+func (l *lane) handle(f proto.Frame) error {
+	if f.Compression() == proto.CompressNone {
+		return l.dispatch(f)
+	}
+	size, err := proto.ExpandedSize(f, l.limit)
+	if err != nil {
+		return err
+	}
+	b := newBuffer(size)
+	defer b.free()
+	b.b = b.b[:size]
+	if err := proto.Expand(b.b, f); err != nil {
+		return err
+	}
+	return l.dispatch(proto.Frame{Kind: f.Kind, Flags: f.Flags, Payload: b.b})
+}
+
+// dispatch handles control frames and leaves the others to the owner.
+func (l *lane) dispatch(f proto.Frame) error {
+	switch f.Kind {
+	case proto.KindAck:
+		received, err := proto.ParseAck(f.Payload)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.out.acknowledge(received) {
+			return fmt.Errorf("%w: ack of %d bytes, %d sent", proto.ErrMalformed, received, l.out.end)
+		}
+		l.spaceChanged()
+		return nil
+	case proto.KindPing:
+		if len(f.Payload) > proto.PingLimit {
+			return fmt.Errorf("%w: ping of %d bytes", proto.ErrMalformed, len(f.Payload))
+		}
+		l.control(func(dst []byte) []byte {
+			if len(dst) > 64<<10 {
+				return dst // a peer that pings and does not read: it gets no more pongs than this
+			}
+			return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPong, Payload: f.Payload})
+		})
+		return nil
+	default:
+		return l.owner.frame(f)
+	}
+}
+
+// stalled reports whether a write has been under way for longer than timeout.
+func (l *lane) stalled(now int64, timeout time.Duration) bool {
+	since := l.writingSince.Load()
+	return since != 0 && timeout > 0 && now-since > int64(timeout)
+}

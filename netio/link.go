@@ -1,0 +1,161 @@
+package netio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"shoal/proto"
+)
+
+// link is one connection: bytes in, bytes out. It is the only thing here that knows what carries the bytes; everything
+// else would work over any engine. One goroutine, its owner's, runs readLoop; one at a time calls write.
+//
+// A link that waits for bytes holds no buffer: it takes one when the socket is readable and gives it back when all of
+// it has been consumed. So an idle connection costs a parked goroutine and little else.
+type link struct {
+	conn net.Conn
+	raw  syscall.RawConn // nil where the connection has no descriptor: an in-memory pair, TLS
+
+	in      *buffer // bytes that have arrived and are not consumed; nil: none
+	readErr error
+	read    func(fd uintptr) bool // tryRead, kept so that it is allocated once
+
+	out net.Buffers
+
+	closing sync.Once
+}
+
+func newLink(conn net.Conn) *link {
+	k := &link{conn: conn}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			k.raw = raw
+			k.read = k.tryRead
+		}
+	}
+	return k
+}
+
+// close ends the connection; readLoop and write return. Safe for concurrent use and to call again.
+func (k *link) close() { k.closing.Do(func() { _ = k.conn.Close() }) }
+
+// readLoop reads until the connection ends or receive returns an error, and returns why. Receive gets all bytes that
+// are there and are not consumed yet; it returns how many it has consumed, and how many the frame that follows needs
+// in all (0: not known yet). The bytes are receive's only during the call.
+func (k *link) readLoop(receive func(src []byte) (consumed, need int, err error)) error {
+	defer func() {
+		if k.in != nil {
+			k.in.free()
+			k.in = nil
+		}
+	}()
+	for {
+		if err := k.fill(); err != nil {
+			return err
+		}
+		consumed, need, err := receive(k.in.b)
+		if err != nil {
+			return err
+		}
+		k.consume(consumed, need)
+	}
+}
+
+// fill waits for bytes and appends them to k.in.
+func (k *link) fill() error {
+	if k.raw != nil {
+		if err := k.raw.Read(k.read); err != nil {
+			return err
+		}
+		return k.readErr
+	}
+	if k.in == nil {
+		k.in = newBuffer(largeBuffer)
+	}
+	n, err := k.conn.Read(k.in.b[len(k.in.b):cap(k.in.b)])
+	k.in.b = k.in.b[:len(k.in.b)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// tryRead reads what is there; false means that nothing is, and that the caller waits until something is.
+func (k *link) tryRead(fd uintptr) bool {
+	if k.in == nil {
+		k.in = newBuffer(largeBuffer)
+	}
+	for {
+		n, err := syscall.Read(int(fd), k.in.b[len(k.in.b):cap(k.in.b)])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			if len(k.in.b) == 0 {
+				k.in.free()
+				k.in = nil
+			}
+			return false
+		case err != nil:
+			k.readErr = err
+		case n == 0:
+			k.readErr = io.EOF
+		default:
+			k.in.b = k.in.b[:len(k.in.b)+n]
+			k.readErr = nil
+		}
+		return true
+	}
+}
+
+// consume drops what has been consumed and makes room for what follows: never more than twice what has arrived.
+func (k *link) consume(consumed, need int) {
+	rest := k.in.b[consumed:]
+	if len(rest) == 0 {
+		if k.raw == nil || cap(k.in.b) != largeBuffer {
+			k.in.free()
+			k.in = nil
+			return
+		}
+		k.in.b = k.in.b[:0]
+		return
+	}
+	size := min(max(need, proto.HeaderSize), max(2*len(rest), largeBuffer))
+	if size <= cap(k.in.b) {
+		k.in.b = k.in.b[:copy(k.in.b[:cap(k.in.b)], rest)]
+		return
+	}
+	grown := newBuffer(size)
+	grown.b = append(grown.b, rest...)
+	k.in.free()
+	k.in = grown
+}
+
+// write writes all pieces and returns how many bytes of them the connection took.
+func (k *link) write(pieces [][]byte) (int64, error) {
+	if len(pieces) == 1 {
+		n, err := k.conn.Write(pieces[0])
+		return int64(n), err
+	}
+	k.out = pieces
+	return k.out.WriteTo(k.conn)
+}
+
+// lingerTime bounds how long a connection that is over is kept so that the peer can read the last words.
+const lingerTime = 500 * time.Millisecond
+
+// linger tells the peer that nothing more comes and drops what it still sends for a moment: closing with bytes unread
+// would reset the connection, and the peer might never see the goodbye. The reader of the link must be the caller, or
+// have ended.
+func (k *link) linger() {
+	half, ok := k.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = k.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, k.conn, 1<<20)
+}

@@ -1,0 +1,305 @@
+package netio
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+)
+
+// Result is the terminal answer of one item of a Map.
+type Result struct {
+	Index   int           // of the item in the input, from 0
+	Body    []byte        // the caller's; results of one frame share memory
+	Elapsed time.Duration // from when the item was handed to a connection until its answer came
+}
+
+// MapOptions says how a Map goes about it. Zero means the default.
+type MapOptions struct {
+	Batch    int           // items to a frame: a frame leaves when it is full or the input has ended; default 1: each at once
+	Ordered  bool          // results in the order of the items, not as they finish
+	InFlight int           // items sent and not yet yielded, at most; default 65536 for each connection
+	Timeout  time.Duration // for each item, from when it is sent; default: the context's deadline alone
+}
+
+// Map calls a subroutine for each item and yields the results as they finish, each with its own error or nil. Items are
+// pulled as fast as the gateway takes them, so they need not be in memory; each must not change any more. Breaking the
+// loop, or the end of ctx, cancels what is under way; after the end of ctx, the items that were handed out are still
+// yielded, with their status.
+func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte]) iter.Seq2[Result, error] {
+	return s.MapWith(ctx, name, items, MapOptions{})
+}
+
+// MapWith is Map with options.
+func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte], o MapOptions) iter.Seq2[Result, error] {
+	o.Batch = max(1, o.Batch)
+	o.InFlight = max(o.Batch, orDefault(o.InFlight, 65536*len(s.lanes)))
+	return func(yield func(Result, error) bool) {
+		if err := checkName(name); err != nil {
+			yield(Result{}, err)
+			return
+		}
+		feeding, stop := context.WithCancel(ctx)
+		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		var feeder sync.WaitGroup
+		feeder.Go(func() { m.feed(items) })
+		defer feeder.Wait()
+		defer m.cancelRest()
+		defer stop()
+		if o.Ordered {
+			m.yieldOrdered(yield)
+		} else {
+			m.yieldAll(yield)
+		}
+	}
+}
+
+// mapRun is one Map under way. Its feeder goroutine pulls items and hands them to lanes; the lanes' readers deliver
+// results; the caller's goroutine yields them.
+type mapRun struct {
+	swarm   *Swarm
+	name    string
+	options MapOptions
+	ctx     context.Context // ends when the caller has had enough
+	wake    chan struct{}   // one slot: results have come, or the feeder has ended
+	room    chan struct{}   // one slot: results were yielded
+
+	mu      sync.Mutex // guards what follows
+	results []mapResult
+	sent    int   // items handed out
+	yielded int   // results taken by the caller
+	pulled  bool  // no more items come
+	failed  error // why items were not handed out
+	handed  map[*swarmLane]struct{}
+	ended   bool // the caller is gone: results are dropped
+}
+
+type mapResult struct {
+	Result
+	err error
+}
+
+// deliver takes one result from a lane's reader.
+func (m *mapRun) deliver(a answer) {
+	r := mapResult{Result: Result{Index: a.index, Elapsed: a.elapsed}}
+	if a.status == StatusOK {
+		r.Body = append([]byte{}, a.body...)
+	} else {
+		r.err = decodeError(a.name, a.status, a.body)
+	}
+	m.add(r)
+}
+
+func (m *mapRun) add(r mapResult) {
+	m.mu.Lock()
+	if !m.ended {
+		m.results = append(m.results, r)
+	}
+	first := len(m.results) == 1
+	m.mu.Unlock()
+	if first {
+		wake(m.wake)
+	}
+}
+
+// feed hands out the items, a batch at a time.
+func (m *mapRun) feed(items iter.Seq[[]byte]) {
+	batch := make([]outgoing, 0, min(m.options.Batch, 4096))
+	index := 0
+	for item := range items {
+		batch = append(batch, outgoing{sink: m, index: index, body: item})
+		index++
+		if len(batch) == m.options.Batch {
+			if !m.hand(batch) {
+				batch = batch[:0]
+				break
+			}
+			batch = batch[:0]
+		}
+		if m.ctx.Err() != nil {
+			break
+		}
+	}
+	if len(batch) > 0 {
+		m.hand(batch)
+	}
+	m.mu.Lock()
+	m.pulled = true
+	m.mu.Unlock()
+	wake(m.wake)
+}
+
+// hand gives a batch to a lane. False means that no more items are wanted.
+func (m *mapRun) hand(batch []outgoing) bool {
+	if !m.waitForRoom(len(batch)) {
+		return false
+	}
+	r := request{name: m.name, deadline: deadlineOf(m.ctx)}
+	if m.options.Timeout > 0 {
+		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
+			r.deadline = d
+		}
+	}
+	m.mu.Lock()
+	m.sent += len(batch)
+	m.mu.Unlock()
+	for len(batch) > 0 {
+		n := min(len(batch), mostTogether)
+		l, _, err := m.swarm.submit(m.ctx, r, batch[:n])
+		if err != nil {
+			for _, t := range batch {
+				m.add(mapResult{Result{Index: t.index}, err})
+			}
+			return StatusOf(err) == StatusFailed && m.ctx.Err() == nil // one that is too large does not stop the others
+		}
+		m.mu.Lock()
+		if m.handed == nil {
+			m.handed = map[*swarmLane]struct{}{}
+		}
+		m.handed[l] = struct{}{}
+		m.mu.Unlock()
+		batch = batch[n:]
+	}
+	return true
+}
+
+// mostTogether bounds the tasks of one frame, far below any window.
+const mostTogether = 1024
+
+// waitForRoom waits until n more items may be in flight.
+func (m *mapRun) waitForRoom(n int) bool {
+	for {
+		m.mu.Lock()
+		free := m.options.InFlight - (m.sent - m.yielded)
+		m.mu.Unlock()
+		if free >= n {
+			return m.ctx.Err() == nil
+		}
+		select {
+		case <-m.room:
+		case <-m.ctx.Done():
+			return false
+		}
+	}
+}
+
+// next returns the results that have come, and waits for some; none at the end. Spare is memory to use again.
+func (m *mapRun) next(spare []mapResult) []mapResult {
+	cancelled := m.ctx.Done()
+	for {
+		m.mu.Lock()
+		if got := m.results; len(got) > 0 {
+			m.results = spare[:0]
+			m.mu.Unlock()
+			return got
+		}
+		end := m.pulled && m.sent == m.yielded
+		m.mu.Unlock()
+		if end {
+			return nil
+		}
+		select {
+		case <-m.wake:
+		case <-cancelled:
+			cancelled = nil
+			m.cancelHanded()
+		}
+	}
+}
+
+// count records that the caller has taken results.
+func (m *mapRun) count(n int) {
+	m.mu.Lock()
+	m.yielded += n
+	m.mu.Unlock()
+	wake(m.room)
+}
+
+func (m *mapRun) yieldAll(yield func(Result, error) bool) {
+	var results []mapResult
+	for {
+		if results = m.next(results); results == nil {
+			return
+		}
+		for i := range results {
+			if !yield(results[i].Result, results[i].err) {
+				return
+			}
+			results[i] = mapResult{}
+			if i%64 == 63 {
+				m.count(64)
+			}
+		}
+		m.count(len(results) % 64)
+	}
+}
+
+// yieldOrdered holds back what has overtaken; InFlight bounds how much.
+func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
+	early := map[int]mapResult{}
+	var results []mapResult
+	for index := 0; ; {
+		if results = m.next(results); results == nil {
+			return
+		}
+		for i := range results {
+			early[results[i].Index] = results[i]
+			results[i] = mapResult{}
+		}
+		for {
+			r, ok := early[index]
+			if !ok {
+				break
+			}
+			delete(early, index)
+			index++
+			if !yield(r.Result, r.err) {
+				return
+			}
+			m.count(1)
+		}
+	}
+}
+
+// cancelHanded cancels what is under way; each task still gets its status.
+func (m *mapRun) cancelHanded() {
+	m.mu.Lock()
+	lanes := m.handed
+	m.handed = nil
+	m.mu.Unlock()
+	for l := range lanes {
+		l.cancelAll(m)
+	}
+}
+
+// cancelRest drops what the caller did not wait for.
+func (m *mapRun) cancelRest() {
+	m.mu.Lock()
+	m.ended = true
+	m.results = nil
+	m.mu.Unlock()
+	m.cancelHanded()
+}
+
+// cancelAll cancels the tasks of one sink at the gateway. Their answers come: canceled, or what they were before the
+// cancel arrived; if the connection is away, they end as canceled here.
+func (l *swarmLane) cancelAll(who sink) {
+	status := StatusCanceled
+	var away []slot
+	l.mu.Lock()
+	for id := range l.slots {
+		s := &l.slots[id]
+		if s.sink != who {
+			continue
+		}
+		l.cancelSlot(uint32(id))
+		if l.link == nil {
+			away = append(away, *s)
+			s.sink = nil
+		}
+	}
+	l.mu.Unlock()
+	for _, s := range away {
+		s.sink.deliver(answer{sink: s.sink, index: s.index, name: s.request.name, status: status, elapsed: time.Duration(monotonic() - s.sent)})
+	}
+}

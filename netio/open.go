@@ -1,0 +1,261 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"shoal/proto"
+)
+
+// Chunk is one piece of a stream.
+type Chunk struct {
+	Ident int64
+	Body  []byte // valid until the next chunk is asked for
+}
+
+// Stream opens a stream and yields its chunks in the order in which they were sent. After the last, an error is yielded
+// with the zero Chunk if the stream did not end well. Breaking the loop aborts the stream, as does the end of ctx.
+func (s *Swarm) Stream(ctx context.Context, name string, in []byte) iter.Seq2[Chunk, error] {
+	return func(yield func(Chunk, error) bool) {
+		st, err := s.open(ctx, name, in, proto.ShapeStream)
+		if err != nil {
+			yield(Chunk{}, err)
+			return
+		}
+		defer st.Abort()
+		for {
+			ident, body, err := st.Recv()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(Chunk{}, err)
+				return
+			}
+			if !yield(Chunk{ident, body}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// StreamFunc opens a stream and calls each with every chunk; false from it aborts the stream. It returns how the stream
+// ended: nil at its end or when each had enough.
+func (s *Swarm) StreamFunc(ctx context.Context, name string, in []byte, each func(c Chunk) bool) error {
+	for c, err := range s.Stream(ctx, name, in) {
+		if err != nil {
+			return err
+		}
+		if !each(c) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// OpenStream opens a stream for reading with Recv or Reader. The caller reads to the end or calls Abort.
+func (s *Swarm) OpenStream(ctx context.Context, name string, in []byte) (*Stream, error) {
+	return s.open(ctx, name, in, proto.ShapeStream)
+}
+
+// Duplex opens a stream of both directions. The caller ends its own direction with CloseSend, and reads to the end or
+// calls Abort.
+func (s *Swarm) Duplex(ctx context.Context, name string, in []byte) (*Stream, error) {
+	return s.open(ctx, name, in, proto.ShapeDuplex)
+}
+
+// Send sends a body of any size to a subroutine and returns its answer, which is the caller's. When the subroutine
+// returns early, body is not read to its end. When body fails, the send is aborted and its error returned.
+func (s *Swarm) Send(ctx context.Context, name string, in []byte, body io.Reader) ([]byte, error) {
+	if len(s.config.Interceptors) > 0 {
+		return intercept(ctx, s.config.Interceptors, &CallInfo{Subroutine: name, Shape: ShapeSend, Body: in}, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+			return s.send(ctx, c.Subroutine, c.Body, body)
+		})
+	}
+	return s.send(ctx, name, in, body)
+}
+
+func (s *Swarm) send(ctx context.Context, name string, in []byte, body io.Reader) ([]byte, error) {
+	st, err := s.open(ctx, name, in, proto.ShapeSend)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Abort()
+	buf := newBuffer(largeBuffer)
+	defer buf.free()
+	piece := buf.b[:st.chunkSize()]
+	for ident := int64(0); ; ident++ {
+		n, err := io.ReadFull(body, piece)
+		if n > 0 {
+			if sendErr := st.Send(ident, piece[:n]); sendErr != nil {
+				break // Result says why
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: reading what to send: %w", name, err)
+		}
+	}
+	st.CloseSend()
+	return st.Result()
+}
+
+// open opens a stream on the lane with the fewest tasks and streams.
+func (s *Swarm) open(ctx context.Context, name string, in []byte, shape proto.Shape) (*Stream, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, taskErrorFor(name, err)
+	}
+	l := s.pick()
+	if l == nil {
+		return nil, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
+	}
+	return l.open(ctx, name, in, shape)
+}
+
+func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape proto.Shape) (*Stream, error) {
+	deadline := deadlineOf(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := proto.OpenSize(name, in)
+	switch {
+	case l.closed:
+		return nil, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
+	case l.window == 0:
+		return nil, fmt.Errorf("%w at %s", ErrUnreachable, l.swarm.url)
+	case size > l.out.limit:
+		return nil, fmt.Errorf("%s: argument of %d bytes: %w of %d bytes", name, len(in), ErrTooLarge, l.out.limit)
+	}
+	id := l.nextStream
+	if n := len(l.freeStreams); n > 0 {
+		id = l.freeStreams[n-1]
+		l.freeStreams = l.freeStreams[:n-1]
+	} else if id < l.maxStreams {
+		l.nextStream++
+	} else {
+		return nil, &TaskError{Subroutine: name, Status: StatusBusy, Text: fmt.Sprintf("%d streams are open on this connection", id)}
+	}
+	st := newStream(&l.lane, ctx, id, shape, name, 0)
+	st.client = true
+	st.window = l.swarm.config.StreamCredit
+	st.allowed, st.credit = st.window, l.initialCredit
+	st.progress.LastIdent = -1
+	if shape == proto.ShapeSend {
+		st.allowed = 0
+	}
+	st.sentEnd = shape == proto.ShapeStream
+	if l.streams == nil {
+		l.streams = map[uint32]*Stream{}
+	}
+	l.streams[id] = st
+	l.inflight.Add(1)
+	b := l.out.whole(proto.KindOpen, size)
+	b.b = proto.AppendOpen(b.b, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
+	l.appended()
+	return st, nil
+}
+
+// streamEnded takes the gateway's terminal status of a stream.
+func (l *swarmLane) streamEnded(payload []byte) error {
+	e, err := proto.ParseEnd(payload)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streams[e.Stream]
+	if s == nil {
+		return fmt.Errorf("%w: end of stream %d, which is not open", proto.ErrMalformed, e.Stream)
+	}
+	l.freeStreams = append(l.freeStreams, e.Stream)
+	l.inflight.Add(-1)
+	if e.Status == StatusOK {
+		s.result = append([]byte{}, e.Body...)
+		s.close(nil)
+	} else {
+		s.close(decodeError(s.name, e.Status, e.Body))
+	}
+	return nil
+}
+
+// loseStreams ends all streams of a lane whose session is gone. The caller holds mu.
+func (l *swarmLane) loseStreams(cause error) {
+	for _, s := range l.streams {
+		p := s.progress
+		p.sent = nil
+		s.close(&StreamError{Subroutine: s.name, Err: fmt.Errorf("%w: %w", ErrLost, cause), Progress: p})
+	}
+	l.freeStreams, l.nextStream = nil, 0
+}
+
+// CloseSend says that no more chunks come from this end. At the gateway it does nothing: returning ends the stream.
+func (s *Stream) CloseSend() {
+	l := s.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !s.client || s.sentEnd || s.over || s.err != nil {
+		return
+	}
+	s.sentEnd = true
+	b := l.out.whole(proto.KindEnd, 5)
+	b.b = proto.AppendEnd(b.b, proto.End{Stream: s.id, Status: StatusOK})
+	l.appended()
+}
+
+// Abort ends the stream early, at the client: the subroutine's context ends at once. After the end it does nothing.
+func (s *Stream) Abort() {
+	if s.client {
+		s.abort(context.Canceled)
+		s.cancel(context.Canceled)
+	}
+}
+
+// abort ends the stream at the client because of err. The gateway's end is still to come, and frees the id.
+func (s *Stream) abort(err error) {
+	l := s.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.over || s.err != nil {
+		return
+	}
+	s.err = taskErrorFor(s.name, err)
+	s.in.drop()
+	status := StatusCanceled
+	if errors.Is(err, context.DeadlineExceeded) {
+		status = StatusTimeout
+	}
+	b := l.out.whole(proto.KindAbort, 5)
+	b.b = proto.AppendAbort(b.b, s.id, status)
+	l.appended()
+	wake(s.recvWake)
+	wake(s.sendWake)
+}
+
+// Result waits for the end of a stream, drops the chunks that still come, and returns the subroutine's answer.
+func (s *Stream) Result() ([]byte, error) {
+	for {
+		if _, _, err := s.Recv(); err == io.EOF {
+			s.lane.mu.Lock()
+			defer s.lane.mu.Unlock()
+			return s.result, nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Progress says how far the stream has come.
+func (s *Stream) Progress() Progress {
+	s.lane.mu.Lock()
+	defer s.lane.mu.Unlock()
+	p := s.progress
+	p.sent = nil
+	return p
+}

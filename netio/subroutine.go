@@ -1,0 +1,154 @@
+package netio
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// CallFunc is a subroutine that takes bytes and gives bytes. In is valid until it returns; what it returns is copied
+// before in is used again, so it may be a part of in. The context ends with the caller's deadline, its cancel, its
+// leaving for good, and when the function has returned.
+type CallFunc func(ctx context.Context, in []byte) ([]byte, error)
+
+// TaskFunc is a call that may finish later: it must see to it that Task.Finish is called exactly once, before or after
+// it returns. Until then the task keeps its slot of the gateway's workers, but no goroutine.
+type TaskFunc func(t *Task)
+
+// StreamFunc is a subroutine that answers with many chunks. Returning nil ends the stream.
+type StreamFunc func(ctx context.Context, in []byte, out *Stream) error
+
+// SendFunc is a subroutine that takes a body of any size. Returning before the end of body stops the sender.
+type SendFunc func(ctx context.Context, in []byte, body io.Reader) ([]byte, error)
+
+// DuplexFunc is a subroutine that reads and writes chunks at the same time.
+type DuplexFunc func(ctx context.Context, in []byte, s *Stream) error
+
+// Shape says what a subroutine takes and gives.
+type Shape string
+
+// The shapes of subroutines.
+const (
+	ShapeCall   Shape = "call"
+	ShapeStream Shape = "stream"
+	ShapeSend   Shape = "send"
+	ShapeDuplex Shape = "duplex"
+)
+
+// SubroutineInfo describes a registered subroutine.
+type SubroutineInfo struct {
+	Name        string `json:"name"`
+	Shape       Shape  `json:"shape"`
+	Description string `json:"description,omitempty"`
+}
+
+// subroutine is what is registered under a name; it never changes, so that those that run finish with what they began.
+type subroutine struct {
+	info SubroutineInfo
+	task TaskFunc                                                                // set for calls that finish later
+	call CallFunc                                                                // set for other calls
+	open func(ctx context.Context, in []byte, s *Stream) (out []byte, err error) // set for the other shapes
+}
+
+// registry finds subroutines by name. Reading takes no lock: each change makes a new map.
+type registry struct {
+	mu    sync.Mutex // serialises changes
+	names atomic.Pointer[map[string]*subroutine]
+}
+
+func (r *registry) find(name []byte) *subroutine {
+	if m := r.names.Load(); m != nil {
+		return (*m)[string(name)]
+	}
+	return nil
+}
+
+func (r *registry) change(name string, s *subroutine) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := map[string]*subroutine{}
+	if m := r.names.Load(); m != nil {
+		for k, v := range *m {
+			next[k] = v
+		}
+	}
+	if s == nil {
+		delete(next, name)
+	} else {
+		next[name] = s
+	}
+	r.names.Store(&next)
+}
+
+func (r *registry) list() []SubroutineInfo {
+	var infos []SubroutineInfo
+	if m := r.names.Load(); m != nil {
+		for _, s := range *m {
+			infos = append(infos, s.info)
+		}
+	}
+	sort.Slice(infos, func(i, j int) bool { return infos[i].Name < infos[j].Name })
+	return infos
+}
+
+// maxName is the longest name of a subroutine, in bytes.
+const maxName = 255
+
+// register adds or replaces; a name that cannot cross the wire is a programming error.
+func (g *Gateway) register(name string, shape Shape, s *subroutine) {
+	if name == "" || len(name) > maxName {
+		panic(fmt.Sprintf("netio: the name of a subroutine has 1 to %d bytes, %q has %d", maxName, name, len(name)))
+	}
+	s.info.Name, s.info.Shape = name, shape
+	g.subroutines.change(name, s)
+}
+
+// HandleCall registers fn under name, in place of what was there. Those that run finish with the old one. Safe for
+// concurrent use, before and while the gateway serves, as are the other Handle methods, Describe and Remove.
+func (g *Gateway) HandleCall(name string, fn CallFunc) {
+	g.register(name, ShapeCall, &subroutine{call: fn})
+}
+
+// HandleTask registers a call that may finish later.
+func (g *Gateway) HandleTask(name string, fn TaskFunc) {
+	g.register(name, ShapeCall, &subroutine{task: fn})
+}
+
+// HandleStream registers a stream. It runs on a goroutine of its own, not on a worker.
+func (g *Gateway) HandleStream(name string, fn StreamFunc) {
+	g.register(name, ShapeStream, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+		return nil, fn(ctx, in, s)
+	}})
+}
+
+// HandleSend registers a send. It runs on a goroutine of its own.
+func (g *Gateway) HandleSend(name string, fn SendFunc) {
+	g.register(name, ShapeSend, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+		return fn(ctx, in, s.Reader())
+	}})
+}
+
+// HandleDuplex registers a duplex stream. It runs on a goroutine of its own.
+func (g *Gateway) HandleDuplex(name string, fn DuplexFunc) {
+	g.register(name, ShapeDuplex, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+		return nil, fn(ctx, in, s)
+	}})
+}
+
+// Describe gives a registered subroutine a description of one line, for those who list them.
+func (g *Gateway) Describe(name, description string) {
+	if s := g.subroutines.find([]byte(name)); s != nil {
+		described := *s
+		described.info.Description = description
+		g.subroutines.change(name, &described)
+	}
+}
+
+// Remove takes a subroutine away; those that run finish.
+func (g *Gateway) Remove(name string) { g.subroutines.change(name, nil) }
+
+// Subroutines lists what is registered, by name.
+func (g *Gateway) Subroutines() []SubroutineInfo { return g.subroutines.list() }

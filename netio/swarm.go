@@ -1,0 +1,283 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shoal/proto"
+)
+
+// SwarmConfig is what a swarm can be told. Zero means the default, everywhere.
+type SwarmConfig struct {
+	Connections int           // to keep to the gateway; default 4
+	Wait        time.Duration // how long Dial goes on trying to reach a gateway; default: one try
+
+	DialTimeout time.Duration // for one try: connection and handshake; default 5 s
+	Heartbeat   time.Duration // a connection is pinged when silent for so long, and given up after three times; default 15 s
+	MinBackoff  time.Duration // before the first try to reconnect; doubles with each, with jitter; default 20 ms
+	MaxBackoff  time.Duration // the longest; default 2 s
+	GiveUp      time.Duration // a connection away for longer: its tasks end as lost; default 60 s
+
+	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted
+	NoSession bool          // do without resuming: what is under way on a lost connection ends as lost
+
+	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
+	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
+	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed; default 256 KiB
+	Compress     Compression // of what is sent, where it shrinks and the gateway can expand it; default none
+
+	Interceptors []Interceptor // around each call, the first outermost
+	Logger       *slog.Logger  // default: none
+}
+
+// RestartPolicy says what becomes of the tasks whose outcome is unknown, since the gateway that had them is gone.
+type RestartPolicy int
+
+const (
+	// RestartReport ends them as lost.
+	RestartReport RestartPolicy = iota
+	// RestartRetry sends them to the gateway's next life: they run at least once.
+	RestartRetry
+)
+
+// Swarm is a number of connections to one gateway that a client keeps, and everything that is under way on them. All
+// its methods are safe for concurrent use.
+type Swarm struct {
+	config  SwarmConfig
+	url     string
+	network string
+	address string
+	log     *slog.Logger
+	session proto.ID
+	lanes   []*swarmLane
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	waiting atomic.Int32 // callers that wait for a free slot
+
+	mu    sync.Mutex    // guards what follows
+	space chan struct{} // closed when a slot may have become free
+}
+
+// Dial connects to the gateway at url (tcp://host:port or unix:///path) and returns once one connection of the swarm
+// is welcome; the others follow. A nil config means defaults. When no gateway can be reached, or within
+// SwarmConfig.Wait, the error matches ErrUnreachable, or says why the gateway refused. The context bounds Dial alone.
+func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) {
+	if config == nil {
+		config = &SwarmConfig{}
+	}
+	c, err := config.settle()
+	if err != nil {
+		return nil, err
+	}
+	network, address, err := splitURL(url)
+	if err != nil {
+		return nil, err
+	}
+	s := &Swarm{config: c, url: url, network: network, address: address, log: c.Logger, space: make(chan struct{})}
+	if !c.NoSession {
+		s.session = newID()
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for i := range c.Connections {
+		l := &swarmLane{swarm: s, index: uint16(i), firstTry: make(chan error, 1)}
+		l.state.Store(int32(laneConnecting))
+		l.lane.init(l, c.FrameLimit, c.SendBuffer)
+		l.out.forgetful = c.NoSession
+		s.lanes = append(s.lanes, l)
+	}
+	if err := s.reach(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	s.running.Go(s.keep)
+	return s, nil
+}
+
+// reach starts the first connection, and the others when it is welcome.
+func (s *Swarm) reach(ctx context.Context) error {
+	deadline := time.Now().Add(s.config.Wait)
+	first := s.lanes[0]
+	backoff := backoff{least: s.config.MinBackoff, most: s.config.MaxBackoff}
+	for {
+		k, welcome, err := first.connect(ctx)
+		if err == nil {
+			s.running.Go(func() { first.run(k, welcome) })
+			break
+		}
+		if !passing(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(min(backoff.next(), max(0, time.Until(deadline)))):
+		case <-ctx.Done():
+			return fmt.Errorf("%w at %s: %w (last try: %w)", ErrUnreachable, s.url, ctx.Err(), err)
+		}
+	}
+	for _, l := range s.lanes[1:] {
+		s.running.Go(func() { l.run(nil, proto.Welcome{}) })
+	}
+	err := <-first.firstTry
+	first.firstTry <- err
+	return err
+}
+
+// passing reports whether trying again may help.
+func passing(err error) bool {
+	return !errors.Is(err, ErrVersion) && !errors.Is(err, ErrNotAllowed) && !errors.Is(err, ErrNotShoal) &&
+		!errors.Is(err, ErrMalformed)
+}
+
+// URL returns what the swarm dialled.
+func (s *Swarm) URL() string { return s.url }
+
+// Connected returns how many of the swarm's connections are up.
+func (s *Swarm) Connected() int {
+	n := 0
+	for _, l := range s.lanes {
+		if laneState(l.state.Load()) == laneUp {
+			n++
+		}
+	}
+	return n
+}
+
+// WaitConnected returns when all connections of the swarm are up, or with the first error that one of them met.
+func (s *Swarm) WaitConnected(ctx context.Context) error {
+	for _, l := range s.lanes {
+		select {
+		case err := <-l.firstTry:
+			l.firstTry <- err
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close says goodbye: what is under way is cancelled at the gateway and ends as canceled here. It returns when no
+// goroutine of the swarm is left.
+func (s *Swarm) Close() error {
+	s.cancel()
+	for _, l := range s.lanes {
+		l.leave()
+	}
+	s.running.Wait()
+	for _, l := range s.lanes {
+		l.abandonAll()
+	}
+	s.wakeWaiters()
+	return nil
+}
+
+// pick returns the lane for a new task: the connection with the fewest in flight; nil when the gateway has been away
+// for too long.
+func (s *Swarm) pick() *swarmLane {
+	var best *swarmLane
+	bestState, bestLoad := laneGone, int32(0)
+	for _, l := range s.lanes {
+		state, load := laneState(l.state.Load()), l.inflight.Load()
+		if state > bestState || state == bestState && state != laneGone && load < bestLoad {
+			best, bestState, bestLoad = l, state, load
+		}
+	}
+	return best
+}
+
+// submit hands tasks to a lane, as one frame if they are several, and waits for a free slot if it must. The error is
+// that of a task that was not handed over.
+func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing) (*swarmLane, uint32, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, taskErrorFor(r.name, err)
+		}
+		if s.ctx.Err() != nil {
+			return nil, 0, fmt.Errorf("swarm to %s: %w", s.url, ErrClosed)
+		}
+		best := s.pick()
+		if best == nil {
+			return nil, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
+		}
+		id, ok, err := best.submit(r, tasks)
+		if ok || err != nil {
+			return best, id, err
+		}
+		if l, id, ok, err := s.submitAnywhere(best, r, tasks); ok || err != nil {
+			return l, id, err
+		}
+		if err := s.waitForSpace(ctx, r, tasks); err != nil {
+			return nil, 0, taskErrorFor(r.name, err)
+		}
+	}
+}
+
+// submitAnywhere tries the lanes that are up, but for one that is full.
+func (s *Swarm) submitAnywhere(full *swarmLane, r request, tasks []outgoing) (*swarmLane, uint32, bool, error) {
+	for _, l := range s.lanes {
+		if l != full && laneState(l.state.Load()) == laneUp {
+			if id, ok, err := l.submit(r, tasks); ok || err != nil {
+				return l, id, ok, err
+			}
+		}
+	}
+	return nil, 0, false, nil
+}
+
+// waitForSpace waits until a slot may be free.
+func (s *Swarm) waitForSpace(ctx context.Context, r request, tasks []outgoing) error {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	s.mu.Lock()
+	space := s.space
+	s.mu.Unlock()
+	for _, l := range s.lanes { // one may have become free before we counted as waiting
+		if l.hasRoom(tasks) && l.state.Load() != int32(laneGone) {
+			return nil
+		}
+	}
+	select {
+	case <-space:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// wakeWaiters lets those try again who wait for a slot.
+func (s *Swarm) wakeWaiters() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.space)
+	s.space = make(chan struct{})
+}
+
+// keep sends heartbeats, gives up on connections that are silent, and ends tasks whose deadline has passed while their
+// connection was away.
+func (s *Swarm) keep() {
+	tick := time.NewTicker(max(5*time.Millisecond, min(s.config.Heartbeat/4, 250*time.Millisecond)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := monotonic()
+		for _, l := range s.lanes {
+			l.heartbeat(now)
+			l.expireOverdue(now)
+		}
+	}
+}

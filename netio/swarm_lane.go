@@ -1,0 +1,517 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"shoal/proto"
+)
+
+// swarmLane is the client's side of one lane: it keeps a connection, and knows what is under way on it.
+type swarmLane struct {
+	lane
+	swarm    *Swarm
+	index    uint16
+	state    atomic.Int32 // a laneState
+	inflight atomic.Int32 // unanswered tasks, for picking
+	welcomed bool         // the gateway knows this lane; the run goroutine's
+	firstTry chan error   // one slot: how the first try to connect went
+	lastPing int64        // the keeper's
+
+	// Guarded by lane.mu.
+	slots         []slot
+	free          []uint32 // ids of slots that are not in use
+	window        int
+	windowBytes   int64
+	bodies        int64
+	deadlines     int // slots with a deadline
+	nextStream    uint32
+	maxStreams    uint32
+	freeStreams   []uint32
+	initialCredit int
+	heartbeats    time.Duration
+	pings         map[uint64]chan struct{}
+	nextPing      uint64
+
+	answers []answer // the reader's scratch
+}
+
+// laneState says how good a lane is for a new task; higher is better.
+type laneState int32
+
+const (
+	laneGone       laneState = iota // away for longer than SwarmConfig.GiveUp, or refused for good
+	laneConnecting                  // tasks wait for the connection
+	laneDraining                    // the gateway is about to stop
+	laneUp
+)
+
+// slot is one unanswered task.
+type slot struct {
+	sink    sink // nil: nobody waits for the answer any more
+	used    bool
+	index   int // of the task, for its sink
+	request request
+	body    []byte
+	sent    int64  // when it was handed over
+	takes   uint64 // what outbox.takes was then: it has been sent if that has grown
+}
+
+// request is what tasks have in common.
+type request struct {
+	name     string
+	deadline uint64 // in milliseconds of our clock; 0: none
+}
+
+// outgoing is a task on its way to a lane.
+type outgoing struct {
+	sink  sink
+	index int
+	body  []byte
+}
+
+// answer is a task's result on its way to who waits for it.
+type answer struct {
+	sink    sink
+	index   int
+	name    string
+	status  Status
+	body    []byte // the lane's, during the call
+	elapsed time.Duration
+}
+
+// sink takes the results of tasks. It is called by the lane's reader, without locks, and must not block; body is valid
+// only during the call.
+type sink interface{ deliver(a answer) }
+
+// clockMillis is the client's clock of the protocol.
+func clockMillis() uint64 { return uint64(monotonic() / int64(time.Millisecond)) }
+
+// submit puts tasks into the outbox; all in one frame if they are several. False means that there is no room now.
+func (l *swarmLane) submit(r request, tasks []outgoing) (id uint32, ok bool, err error) {
+	now := monotonic()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, false, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
+	}
+	for i := range tasks {
+		if size := proto.TasksHeaderSize(r.name) + proto.TaskHeaderSize + len(tasks[i].body); size > l.out.limit {
+			return 0, false, fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, len(tasks[i].body), ErrTooLarge, l.out.limit)
+		}
+	}
+	if !l.roomFor(tasks) {
+		return 0, false, nil
+	}
+	if len(tasks) > 1 {
+		l.out.closeFrame()
+	}
+	for i := range tasks {
+		id = l.put(slot{sink: tasks[i].sink, used: true, index: tasks[i].index, request: r, body: tasks[i].body, sent: now})
+	}
+	if len(tasks) > 1 {
+		l.out.closeOnTake()
+	}
+	l.appended()
+	return id, true, nil
+}
+
+// put gives a task a slot and appends it to the outbox. The caller holds mu and has checked the room.
+func (l *swarmLane) put(s slot) uint32 {
+	id := uint32(len(l.slots))
+	if n := len(l.free); n > 0 {
+		id = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		l.slots = append(l.slots, slot{})
+	}
+	s.takes = l.out.takes
+	l.slots[id] = s
+	l.inflight.Add(1)
+	l.bodies += int64(len(s.body))
+	if s.request.deadline != 0 {
+		l.deadlines++
+	}
+	b := l.out.entry(proto.KindTasks, openKey(s.request), proto.TaskHeaderSize+len(s.body), maxEntries)
+	b.b = proto.AppendTask(b.b, id, s.body)
+	return id
+}
+
+// roomFor reports whether the window and the outbox have room. The caller holds mu.
+func (l *swarmLane) roomFor(tasks []outgoing) bool {
+	if l.window == 0 { // not welcome yet: a few may wait
+		return len(l.slots)-len(l.free)+len(tasks) <= 1024 && l.out.unacknowledged() < proto.MinFrameLimit
+	}
+	size := int64(0)
+	for i := range tasks {
+		size += int64(len(tasks[i].body))
+	}
+	return l.window-len(l.slots)+len(l.free) >= len(tasks) && l.out.unacknowledged() < l.maxKept &&
+		(l.bodies == 0 || l.bodies+size <= l.windowBytes)
+}
+
+// hasRoom is roomFor for those who do not hold mu.
+func (l *swarmLane) hasRoom(tasks []outgoing) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.roomFor(tasks)
+}
+
+// take frees a slot and returns what was in it. The caller holds mu.
+func (l *swarmLane) take(id uint32) slot {
+	s := l.slots[id]
+	l.slots[id] = slot{}
+	l.free = append(l.free, id)
+	l.inflight.Add(-1)
+	l.bodies -= int64(len(s.body))
+	if s.request.deadline != 0 {
+		l.deadlines--
+	}
+	return s
+}
+
+// abandon ends the wait for a task on behalf of its caller, and cancels it at the gateway. False means that its result
+// is being delivered.
+func (l *swarmLane) abandon(id uint32, who sink, index int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if int(id) >= len(l.slots) || l.slots[id].sink != who || l.slots[id].index != index {
+		moved := slices.IndexFunc(l.slots, func(s slot) bool { return s.sink == who && s.index == index })
+		if moved < 0 {
+			return false
+		}
+		id = uint32(moved) // a restart gave it another slot
+	}
+	l.slots[id].sink = nil
+	l.cancelSlot(id)
+	return true
+}
+
+func (l *swarmLane) cancelSlot(id uint32) {
+	b := l.out.entry(proto.KindCancel, openKey{}, 4, maxEntries)
+	b.b = proto.AppendCancel(b.b, id)
+	l.appended()
+}
+
+// frame handles a frame of the gateway's.
+func (l *swarmLane) frame(f proto.Frame) error {
+	switch f.Kind {
+	case proto.KindResults:
+		return l.results(f.Payload)
+	case proto.KindChunks, proto.KindCredit:
+		return l.streamFrame(f)
+	case proto.KindEnd:
+		return l.streamEnded(f.Payload)
+	case proto.KindPong:
+		l.ponged(f.Payload)
+		return nil
+	case proto.KindDrain:
+		if _, err := proto.ParseDrain(f.Payload); err != nil {
+			return err
+		}
+		l.state.CompareAndSwap(int32(laneUp), int32(laneDraining))
+		l.swarm.log.Info("gateway drains", "url", l.swarm.url, "lane", l.index)
+		return nil
+	case proto.KindGoodbye:
+		g, err := proto.ParseGoodbye(f.Payload)
+		if err != nil {
+			return err
+		}
+		return &GoodbyeError{Code: g.Code, Text: g.Text}
+	}
+	if f.Skippable() {
+		return nil
+	}
+	return fmt.Errorf("%w: kind %#02x is not for a client", proto.ErrMalformed, uint8(f.Kind))
+}
+
+// results takes the results of one frame out of their slots, then delivers them.
+func (l *swarmLane) results(rest []byte) error {
+	now := monotonic()
+	l.answers = l.answers[:0]
+	l.mu.Lock()
+	for len(rest) > 0 {
+		r, next, err := proto.NextResult(rest)
+		if err == nil && (int(r.ID) >= len(l.slots) || !l.slots[r.ID].used) {
+			err = fmt.Errorf("%w: result for task id %d, which is not in use", proto.ErrMalformed, r.ID)
+		}
+		if err != nil {
+			l.mu.Unlock()
+			return err
+		}
+		if s := l.take(r.ID); s.sink != nil {
+			l.answers = append(l.answers, answer{s.sink, s.index, s.request.name, r.Status, r.Body, time.Duration(now - s.sent)})
+		}
+		rest = next
+	}
+	l.mu.Unlock()
+	for i := range l.answers {
+		l.answers[i].sink.deliver(l.answers[i])
+		l.answers[i] = answer{}
+	}
+	return nil
+}
+
+// burst lets those go on who wait for a slot, and tells a gateway that drains at once what has arrived.
+func (l *swarmLane) burst() {
+	if l.swarm.waiting.Load() > 0 {
+		l.swarm.wakeWaiters()
+	}
+	if laneState(l.state.Load()) == laneDraining {
+		l.mu.Lock()
+		l.startFlush()
+		l.mu.Unlock()
+	}
+}
+
+// space has nothing to do when the outbox fills: submit looks itself.
+func (l *swarmLane) space(free bool) {
+	if free && l.swarm.waiting.Load() > 0 {
+		go l.swarm.wakeWaiters() // not under mu
+	}
+}
+
+// run keeps the lane connected until the swarm is closed. The first connection may be there already.
+func (l *swarmLane) run(k *link, welcome proto.Welcome) {
+	backoff := backoff{least: l.swarm.config.MinBackoff, most: l.swarm.config.MaxBackoff}
+	lost := time.Now()
+	for l.swarm.ctx.Err() == nil {
+		var err error
+		if k == nil {
+			k, welcome, err = l.connect(l.swarm.ctx)
+		}
+		if err == nil {
+			backoff.reset()
+			err = l.serve(k, welcome)
+			k = nil
+			lost = time.Now()
+			if l.swarm.ctx.Err() != nil {
+				l.tried(ErrClosed)
+				return
+			}
+			l.swarm.log.Info("connection lost", "url", l.swarm.url, "lane", l.index, "error", err)
+		}
+		l.tried(err)
+		if isGoodbye(err) && !errors.Is(err, ErrFull) {
+			l.restart(err, l.swarm.config.OnRestart) // the gateway has ended the lane
+		}
+		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
+			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
+				l.swarm.log.Warn("gateway given up", "url", l.swarm.url, "lane", l.index, "error", err)
+			}
+			l.restart(err, RestartReport)
+			l.swarm.wakeWaiters()
+		}
+		select {
+		case <-time.After(backoff.next()):
+		case <-l.swarm.ctx.Done():
+			return
+		}
+	}
+}
+
+// tried tells how the first try went.
+func (l *swarmLane) tried(err error) {
+	select {
+	case l.firstTry <- err:
+	default:
+	}
+}
+
+// serve attaches a connection and reads from it until it ends.
+func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
+	if l.welcomed && !welcome.Resumed {
+		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), l.swarm.config.OnRestart)
+	}
+	l.mu.Lock()
+	l.out.limit = int(min(welcome.FrameLimit, maxFrameLimit))
+	l.out.compress = proto.CompressNone
+	if c := l.swarm.config.Compress.wire(); c.Feature()&welcome.Features != 0 {
+		l.out.compress = c
+	}
+	l.window = int(min(welcome.Window, maxWindow))
+	l.windowBytes = int64(min(welcome.WindowBytes, 1<<62))
+	l.maxStreams = welcome.Streams
+	l.initialCredit = int(welcome.StreamCredit)
+	l.heartbeats = l.swarm.config.Heartbeat
+	if idle := time.Duration(welcome.IdleTimeout) * time.Millisecond; idle > 0 {
+		l.heartbeats = min(l.heartbeats, idle/3)
+	}
+	l.mu.Unlock()
+	l.welcomed = true
+	if !l.attach(k, welcome.Received) {
+		l.welcomed = false
+		k.close()
+		return fmt.Errorf("%w: received count %d of the welcome", proto.ErrMalformed, welcome.Received)
+	}
+	state := laneUp
+	if welcome.Draining {
+		state = laneDraining
+	}
+	l.state.Store(int32(state))
+	l.tried(nil)
+	l.swarm.wakeWaiters()
+	err := k.readLoop(func(src []byte) (int, int, error) { return l.receive(k, src) })
+	l.state.Store(int32(laneConnecting))
+	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
+		l.farewell(k, bye)
+		k.linger()
+	}
+	l.detach()
+	if l.swarm.config.NoSession {
+		l.restart(fmt.Errorf("connection lost (%w): %w", err, ErrLost), l.swarm.config.OnRestart)
+	}
+	return err
+}
+
+// connect dials and shakes hands.
+func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
+	s := l.swarm
+	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
+	defer cancel()
+	dialer := net.Dialer{KeepAlive: -1}
+	conn, err := dialer.DialContext(ctx, s.network, s.address)
+	if err != nil {
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	welcome, err := l.handshake(conn)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("no answer within %v: %w", s.config.DialTimeout, ErrUnreachable)
+		}
+		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
+	}
+	return newLink(conn), welcome, nil
+}
+
+func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
+	c := l.swarm.config
+	hello := proto.Hello{
+		MinVersion: proto.Version, MaxVersion: proto.Version, Features: proto.FeatureS2 | proto.FeatureZstd,
+		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
+		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: clockMillis(),
+	}
+	if _, err := conn.Write(proto.AppendHello(nil, hello)); err != nil {
+		return proto.Welcome{}, err
+	}
+	payload, err := readHandshake(conn, proto.KindWelcome)
+	if err != nil {
+		return proto.Welcome{}, err
+	}
+	w, err := proto.ParseWelcome(payload)
+	switch {
+	case err != nil:
+		return w, err
+	case w.Version != proto.Version:
+		return w, fmt.Errorf("%w: it answers with version %d", ErrVersion, w.Version)
+	case w.Window == 0:
+		return w, fmt.Errorf("%w: window 0", proto.ErrMalformed)
+	}
+	return w, conn.SetDeadline(time.Time{})
+}
+
+// restart begins the lane anew with a gateway that does not know it. What was never sent is sent again; what was, ends
+// as lost or is sent again, as the policy says.
+func (l *swarmLane) restart(cause error, policy RestartPolicy) {
+	l.welcomed = false
+	l.recvMu.Lock()
+	l.mu.Lock()
+	gone := laneState(l.state.Load()) == laneGone
+	slots, takes := l.slots, l.out.takes
+	l.slots, l.free, l.bodies, l.deadlines = nil, nil, 0, 0
+	l.inflight.Store(0)
+	l.out.reset()
+	l.received.Store(0)
+	l.told.Store(0)
+	l.loseStreams(cause)
+	var lost []slot
+	for _, s := range slots {
+		switch {
+		case s.sink == nil:
+		case !gone && (s.takes == takes || policy == RestartRetry):
+			l.put(s)
+		default:
+			lost = append(lost, s)
+		}
+	}
+	l.mu.Unlock()
+	l.recvMu.Unlock()
+	for _, s := range lost {
+		text := cause.Error()
+		if s.takes == takes {
+			text = "it was never sent: " + text
+		}
+		s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusLost,
+			proto.AppendError(nil, proto.Error{Text: text}), time.Duration(monotonic() - s.sent)})
+	}
+}
+
+// leave says goodbye and ends the connection.
+func (l *swarmLane) leave() {
+	l.mu.Lock()
+	l.closed = true
+	k := l.link
+	l.mu.Unlock()
+	if k != nil {
+		l.farewell(k, proto.Goodbye{Code: proto.GoodbyeDone})
+		k.close()
+	}
+}
+
+// abandonAll ends what is still under way when the swarm has been closed.
+func (l *swarmLane) abandonAll() {
+	l.mu.Lock()
+	slots := l.slots
+	l.slots, l.free = nil, nil
+	l.loseStreams(ErrClosed)
+	l.out.reset()
+	l.mu.Unlock()
+	for _, s := range slots {
+		if s.sink != nil {
+			s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusCanceled,
+				proto.AppendError(nil, proto.Error{Text: "swarm closed"}), time.Duration(monotonic() - s.sent)})
+		}
+	}
+}
+
+// expireOverdue ends tasks whose deadline passed a while ago without a word from the gateway.
+func (l *swarmLane) expireOverdue(now int64) {
+	const grace = 250 // milliseconds: the gateway's own answer is better
+	var overdue []slot
+	l.mu.Lock()
+	if l.deadlines > 0 {
+		for id := range l.slots {
+			s := &l.slots[id]
+			if s.sink != nil && s.request.deadline != 0 && uint64(now/int64(time.Millisecond)) > s.request.deadline+grace {
+				overdue = append(overdue, *s)
+				s.sink = nil
+				l.cancelSlot(uint32(id))
+			}
+		}
+	}
+	l.mu.Unlock()
+	for _, s := range overdue {
+		s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusTimeout, nil, time.Duration(now - s.sent)})
+	}
+}
+
+// backoff gives the pauses between tries: they double up to a limit, each with jitter of half its length.
+type backoff struct{ least, most, now time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.now = min(max(b.least, 2*b.now), b.most)
+	return b.now/2 + rand.N(b.now/2+1)
+}
+
+func (b *backoff) reset() { b.now = 0 }

@@ -1,0 +1,282 @@
+package netio
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shoal/pool"
+	"shoal/proto"
+)
+
+// batch is the tasks of one frame at a gateway, from its arrival until the last of them is over. It is what enters the
+// pool: one step, many tasks. Batches are used again, so that a task costs no allocation.
+type batch struct {
+	h        *handler
+	sub      *subroutine
+	frame    *buffer // the one copy of the frame; the tasks' bodies are slices of it
+	tasks    []Task
+	contexts []taskContext // one for each task, where the subroutine takes contexts
+
+	deadline int64     // as monotonic has it; 0: none
+	timer    timerNode // of the deadline
+	left     atomic.Int32
+	keep     bool // somebody may still hold a task: the garbage collector gets the batch
+}
+
+// Task is one call at a gateway. It belongs to the subroutine from the call of its TaskFunc until Finish.
+type Task struct {
+	b        *batch
+	id       uint32
+	body     []byte
+	answered atomic.Bool // its result is in the outbox; written under the handler's mu
+	state    atomic.Uint32
+	timer    timerNode // of FinishAfter
+	result   []byte    // for FinishAfter
+	err      error
+	ctx      *taskContext
+	hook     chan outcome // where interceptors wait for the task; nil: there are none
+}
+
+// outcome is what a task that interceptors watch was finished with.
+type outcome struct {
+	result []byte
+	err    error
+}
+
+// The states of a task: where it is in its subroutine.
+const (
+	taskRunning  = iota // not begun, or its TaskFunc has not returned
+	taskFinished        // Finish was called
+	taskHeld            // its TaskFunc has returned without it
+)
+
+// keptTasks is the largest batch whose memory is used again.
+const keptTasks = 1024
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// Body returns what the caller sent; valid until Finish.
+func (t *Task) Body() []byte { return t.body }
+
+// Context returns the task's context, as a CallFunc gets it.
+func (t *Task) Context() context.Context {
+	h := t.b.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.ctx == nil {
+		t.ctx = &taskContext{handler: h, deadline: t.b.deadline}
+		if t.answered.Load() {
+			t.ctx.cancel(context.Canceled)
+		}
+	}
+	return t.ctx
+}
+
+// Finish answers the task and gives up its slot. Result is copied. It may be called from any goroutine, exactly once;
+// the task must not be used any more.
+func (t *Task) Finish(result []byte, err error) {
+	if t.hook != nil {
+		t.hook <- outcome{append([]byte{}, result...), err}
+		return
+	}
+	t.answer(result, err)
+	t.release()
+}
+
+// FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
+// the place of Finish, and result must not change any more.
+func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
+	t.result, t.err = result, err
+	h := t.b.h
+	h.mu.Lock() // so that whoever answers the task early either sees the timer or is seen here
+	if !t.answered.Load() {
+		h.timers.add(&t.timer, monotonic()+int64(wait), t)
+		h.mu.Unlock()
+		return
+	}
+	h.mu.Unlock()
+	t.release()
+}
+
+// expire ends the wait of FinishAfter.
+func (t *Task) expire() { t.Finish(t.result, t.err) }
+
+// release gives up the slot, now or when the TaskFunc returns.
+func (t *Task) release() {
+	if t.hook != nil {
+		t.hook <- outcome{err: context.Canceled}
+		return
+	}
+	if b := t.b; t.state.Swap(taskFinished) == taskHeld {
+		p := b.h.gateway.pool
+		b.over()
+		p.Release()
+	}
+}
+
+// answer puts the task's result into the outbox, unless it has been answered already.
+func (t *Task) answer(result []byte, err error) {
+	if err == nil {
+		t.b.h.answer(t, StatusOK, result)
+		return
+	}
+	status, body := encodeError(err)
+	t.b.h.answer(t, status, body)
+}
+
+// Len is the number of tasks; it makes batch a pool.Batch, as Run and Panicked do.
+func (b *batch) Len() int { return len(b.tasks) }
+
+// Run runs task i on a worker.
+func (b *batch) Run(i int) (held bool) {
+	t := &b.tasks[i]
+	if t.answered.Load() { // cancelled, or past its deadline, before it began
+		b.over()
+		return false
+	}
+	if b.sub.call != nil || len(b.h.gateway.config.Interceptors) > 0 {
+		result, err := b.h.gateway.runCall(t)
+		t.answer(result, err)
+		t.ctx.cancel(context.Canceled)
+		b.over()
+		return false
+	}
+	b.sub.task(t)
+	if t.state.CompareAndSwap(taskRunning, taskHeld) {
+		return true
+	}
+	b.over()
+	return false
+}
+
+// Panicked ends task i, whose subroutine panicked. The subroutine may still hold the task, so the batch is not used
+// again.
+func (b *batch) Panicked(i int, value any, stack []byte) {
+	t := &b.tasks[i]
+	b.keep = true
+	b.h.panicked(b.sub.info.Name, value, stack)
+	t.state.Store(taskFinished)
+	_, body := encodeError(&Failure{Text: panicText(value)})
+	b.h.answer(t, StatusPanicked, body)
+	if t.ctx != nil {
+		t.ctx.cancel(context.Canceled)
+	}
+	b.over()
+}
+
+// over counts down the tasks that are answered and have left their subroutine; after the last the batch is free.
+func (b *batch) over() {
+	if b.left.Add(-1) > 0 {
+		return
+	}
+	if b.deadline != 0 && !b.h.timers.remove(&b.timer) {
+		return // its expire may be under way: the garbage collector gets it
+	}
+	if b.keep || cap(b.tasks) > keptTasks {
+		return
+	}
+	b.frame.free()
+	clear(b.tasks)
+	*b = batch{tasks: b.tasks[:0]}
+	batches.Put(b)
+}
+
+// expire ends the tasks whose deadline has passed.
+func (b *batch) expire() {
+	for i := range b.tasks {
+		b.h.stop(&b.tasks[i], StatusTimeout)
+	}
+}
+
+// taskContext is the context of one task. It makes its channel only when somebody asks for it.
+type taskContext struct {
+	handler  *handler
+	deadline int64
+
+	mu   sync.Mutex // guards what follows
+	done chan struct{}
+	err  error
+}
+
+// closedChan is the Done of contexts that ended before anybody asked.
+var closedChan = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+func (c *taskContext) Deadline() (time.Time, bool) {
+	if c.deadline == 0 {
+		return time.Time{}, false
+	}
+	return epoch.Add(time.Duration(c.deadline - 1)), true
+}
+
+func (c *taskContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		if c.err != nil {
+			c.done = closedChan
+		} else {
+			c.done = make(chan struct{})
+		}
+	}
+	return c.done
+}
+
+func (c *taskContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *taskContext) Value(key any) any {
+	if key == peerKey {
+		return c.handler.peer()
+	}
+	return nil
+}
+
+// cancel ends the context; the first cause stays.
+func (c *taskContext) cancel(err error) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+		if c.done != nil {
+			close(c.done)
+		}
+	}
+}
+
+var _ pool.Batch = (*batch)(nil)
+
+// newBatch copies the tasks of a frame; rest is what follows the header of its payload.
+func newBatch(h *handler, rest []byte) (*batch, error) {
+	b := batches.Get().(*batch)
+	b.h = h
+	b.frame = newBuffer(len(rest))
+	b.frame.b = append(b.frame.b, rest...)
+	for rest = b.frame.b; len(rest) > 0; {
+		var t Task
+		var err error
+		if t.id, t.body, rest, err = proto.NextTask(rest); err != nil {
+			return nil, err
+		}
+		n := len(b.tasks)
+		if n < cap(b.tasks) {
+			b.tasks = b.tasks[:n+1]
+		} else {
+			b.tasks = append(b.tasks, Task{})
+		}
+		b.tasks[n].b, b.tasks[n].id, b.tasks[n].body = b, t.id, t.body
+	}
+	b.left.Store(int32(len(b.tasks)))
+	return b, nil
+}
