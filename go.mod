@@ -3,6 +3,7 @@ module shoal
 go 1.26.0
 
 require (
+	github.com/alecthomas/kong v1.17.0
 	github.com/klauspost/compress v1.20.3
 	golang.org/x/term v0.47.0
 )

@@ -42,6 +42,11 @@ func (q *inbox) pop() (ident int64, body []byte, ok bool) {
 	return int64(binary.LittleEndian.Uint64(src)), src[inboxHeader:end:end], true
 }
 
+// more reports whether there is another chunk.
+func (q *inbox) more() bool {
+	return len(q.blocks) > 1 || len(q.blocks) == 1 && q.at < len(q.blocks[0].b)
+}
+
 // release frees the first block if all of it has been consumed; the chunk that pop returned last is gone with it.
 func (q *inbox) release() {
 	if len(q.blocks) == 0 || q.at < len(q.blocks[0].b) {

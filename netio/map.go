@@ -12,6 +12,7 @@ type Result struct {
 	Index   int           // of the item in the input, from 0
 	Body    []byte        // the caller's; results of one frame share memory
 	Elapsed time.Duration // from when the item was handed to a connection until its answer came
+	More    bool          // another result is there already: whoever writes these need not flush yet
 }
 
 // MapOptions says how a Map goes about it. Zero means the default.
@@ -222,6 +223,7 @@ func (m *mapRun) yieldAll(yield func(Result, error) bool) {
 			return
 		}
 		for i := range results {
+			results[i].More = i < len(results)-1
 			if !yield(results[i].Result, results[i].err) {
 				return
 			}
@@ -253,6 +255,7 @@ func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 			}
 			delete(early, index)
 			index++
+			_, r.More = early[index]
 			if !yield(r.Result, r.err) {
 				return
 			}

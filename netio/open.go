@@ -14,6 +14,7 @@ import (
 type Chunk struct {
 	Ident int64
 	Body  []byte // valid until the next chunk is asked for
+	More  bool   // another chunk is there already: whoever writes these need not flush yet
 }
 
 // Stream opens a stream and yields its chunks in the order in which they were sent. After the last, an error is yielded
@@ -27,7 +28,7 @@ func (s *Swarm) Stream(ctx context.Context, name string, in []byte) iter.Seq2[Ch
 		}
 		defer st.Abort()
 		for {
-			ident, body, err := st.Recv()
+			ident, body, more, err := st.recv()
 			if err == io.EOF {
 				return
 			}
@@ -35,7 +36,7 @@ func (s *Swarm) Stream(ctx context.Context, name string, in []byte) iter.Seq2[Ch
 				yield(Chunk{}, err)
 				return
 			}
-			if !yield(Chunk{ident, body}, nil) {
+			if !yield(Chunk{ident, body, more}, nil) {
 				return
 			}
 		}

@@ -151,6 +151,12 @@ func (s *Stream) append(ident int64, body []byte) {
 // Recv returns the next chunk; body is valid until the next call. It waits for one. After the last it returns io.EOF,
 // or the error by which the stream ended.
 func (s *Stream) Recv() (ident int64, body []byte, err error) {
+	ident, body, _, err = s.recv()
+	return ident, body, err
+}
+
+// recv is Recv; it also says whether another chunk is there already.
+func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
 	l := s.lane
 	for {
 		l.mu.Lock()
@@ -159,8 +165,9 @@ func (s *Stream) Recv() (ident int64, body []byte, err error) {
 			s.consumed(proto.ChunkHeaderSize + len(body))
 			s.progress.LastIdent = ident
 			s.progress.Received++
+			more := s.in.more()
 			l.mu.Unlock()
-			return ident, body, nil
+			return ident, body, more, nil
 		}
 		switch {
 		case s.err != nil:
@@ -170,7 +177,7 @@ func (s *Stream) Recv() (ident int64, body []byte, err error) {
 		}
 		l.mu.Unlock()
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, false, err
 		}
 		select {
 		case <-s.recvWake:
@@ -178,7 +185,7 @@ func (s *Stream) Recv() (ident int64, body []byte, err error) {
 			if s.client {
 				s.abort(s.ctx.Err())
 			} else {
-				return 0, nil, context.Cause(s.ctx)
+				return 0, nil, false, context.Cause(s.ctx)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -298,8 +299,8 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 			l.swarm.log.Info("connection lost", "url", l.swarm.url, "lane", l.index, "error", err)
 		}
 		l.tried(err)
-		if isGoodbye(err) && !errors.Is(err, ErrFull) {
-			l.restart(err, l.swarm.config.OnRestart) // the gateway has ended the lane
+		if endsLane(err) {
+			l.restart(err, l.swarm.config.OnRestart)
 		}
 		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
 			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
@@ -314,6 +315,12 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 			return
 		}
 	}
+}
+
+// endsLane reports whether the gateway forgot the lane when it said goodbye.
+func endsLane(err error) bool {
+	return isGoodbye(err) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrIdle) && !errors.Is(err, ErrSlow) &&
+		!errors.Is(err, ErrSuperseded)
 }
 
 // tried tells how the first try went.
@@ -378,7 +385,7 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 	dialer := net.Dialer{KeepAlive: -1}
 	conn, err := dialer.DialContext(ctx, s.network, s.address)
 	if err != nil {
-		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, err)
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, explainDial(s.network, s.address, err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	welcome, err := l.handshake(conn)
@@ -388,11 +395,21 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 	if err != nil {
 		_ = conn.Close()
 		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer within %v: %w", s.config.DialTimeout, ErrUnreachable)
+			err = fmt.Errorf("connected, but no answer within %v; is it a shoal gateway? %w", s.config.DialTimeout, ErrUnreachable)
 		}
 		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
 	}
 	return newLink(conn), welcome, nil
+}
+
+// explainDial says what a person can mend, where the system's error does not.
+func explainDial(network, address string, err error) error {
+	if network == "unix" {
+		if info, statErr := os.Lstat(address); statErr == nil && info.Mode()&os.ModeSocket == 0 {
+			return fmt.Errorf("%s is no socket", address)
+		}
+	}
+	return err
 }
 
 func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"shoal/netio"
+)
+
+// clientCommand is `shoal client` and what all its commands share.
+type clientCommand struct {
+	Gateway     string        `help:"The gateway's address, tcp://host:port or unix:///path." default:"${default_url}" env:"SHOAL_GATEWAY" placeholder:"URL"`
+	Connections int           `help:"Connections to keep to the gateway." default:"4" placeholder:"N"`
+	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet." default:"0s"`
+	Compress    string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
+	Quiet       bool          `short:"q" help:"No progress and no closing counts on standard error."`
+	Verbose     bool          `short:"v" help:"Say on standard error what happens to the connections."`
+
+	Run    runCommand    `cmd:"" help:"Run a file of tasks, host:command a line, and print each answer as it comes."`
+	Call   callCommand   `cmd:"" help:"Call a subroutine once and print its answer."`
+	Map    mapCommand    `cmd:"" help:"Call a subroutine for each line of standard input."`
+	Stream streamCommand `cmd:"" help:"Open a stream and print it as it comes."`
+	Send   sendCommand   `cmd:"" help:"Send a file, or standard input, to a subroutine and print its answer."`
+	List   listCommand   `cmd:"" help:"List the gateway's subroutines."`
+	Ping   pingCommand   `cmd:"" help:"Measure the round-trip time of each connection."`
+	Stop   stopCommand   `cmd:"" help:"Stop the gateway, if it lets clients do that."`
+}
+
+// check refuses numbers that make no sense.
+func (c *clientCommand) check() error {
+	if c.Connections < 1 || c.Connections > 1<<16 {
+		return usage("--connections %d: it has to be from 1 to 65536", c.Connections)
+	}
+	if c.Wait < 0 {
+		return usage("--wait %v: it cannot be negative", c.Wait)
+	}
+	return nil
+}
+
+// dial connects to the gateway at url.
+func (c *clientCommand) dial(ctx context.Context, p *process, url string, config netio.SwarmConfig) (*netio.Swarm, error) {
+	config.Connections, config.Wait, config.Compress = c.Connections, c.Wait, compression(c.Compress)
+	if c.Verbose {
+		config.Logger = newLogger(p.stderr, "info", "text")
+	}
+	return netio.Dial(ctx, url, &config)
+}
+
+// session runs a command's work with a swarm, under the first interrupt; a second one ends the process at once.
+func (c *clientCommand) session(p *process, connections int, work func(ctx context.Context, s *netio.Swarm) error) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	ctx, stop := interrupts(p.ctx, func() { os.Exit(exitInterrupted) })
+	defer stop()
+	if connections > 0 {
+		c.Connections = connections
+	}
+	s, err := c.dial(ctx, p, c.Gateway, netio.SwarmConfig{})
+	if err == nil {
+		defer s.Close()
+		err = work(ctx, s)
+	}
+	if ctx.Err() != nil {
+		return &exitError{status: exitInterrupted}
+	}
+	return err
+}

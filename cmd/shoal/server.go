@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"shoal/netio"
+)
+
+// serverCommand is `shoal server`.
+type serverCommand struct {
+	Table           string        `help:"Serve the subroutine 'table' from this file of host:command:response:seconds lines; SIGHUP reads it again." placeholder:"FILE"`
+	AllowDuplicates bool          `help:"In a table with a key twice, take the later line instead of refusing the file."`
+	Listen          []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
+	Workers         int           `help:"Tasks that may run or wait at once." default:"1024"`
+	MaxHandlers     int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
+	Window          int           `help:"Unanswered tasks of one connection." default:"65536"`
+	DrainTimeout    time.Duration `help:"How long running tasks may take to finish after an interrupt." default:"30s"`
+	SessionTimeout  time.Duration `help:"How long a lost connection's tasks wait for it to come back." default:"60s"`
+	IdleTimeout     time.Duration `help:"Close a connection that is silent for so long." default:"60s"`
+	Compress        string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
+	AllowStop       bool          `help:"Let clients stop the gateway ('shoal client stop')."`
+	ReadyFile       string        `help:"Write the addresses to this file, a URL a line, once the gateway serves." placeholder:"FILE"`
+	LogLevel        string        `help:"Log from this level up: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat       string        `help:"How log lines look: ${enum}." enum:"text,json" default:"text"`
+}
+
+// Help is what --help adds.
+func (c *serverCommand) Help() string {
+	return `Examples:
+  shoal server --table testdata/table.txt
+  shoal server --listen tcp://127.0.0.1:0 --listen unix:///tmp/shoal.sock --ready-file /tmp/shoal.ready
+
+The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short.`
+}
+
+// Run serves until an interrupt, or until a client stops the gateway.
+func (c *serverCommand) Run(p *process) error {
+	if c.Workers < 1 || c.Window < 1 || c.MaxHandlers < 0 {
+		return usage("--workers and --window have to be at least 1, --max-handlers at least 0")
+	}
+	if c.DrainTimeout < 0 || c.SessionTimeout <= 0 || c.IdleTimeout <= 0 {
+		return usage("--drain-timeout, --session-timeout and --idle-timeout have to be positive durations like 30s")
+	}
+	log := newLogger(p.stderr, c.LogLevel, c.LogFormat)
+	gw := netio.NewGateway(netio.GatewayConfig{
+		Listen: c.Listen, Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
+		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compression(c.Compress),
+		AllowStop: c.AllowStop, Logger: log,
+	})
+	var table *netio.Table
+	if c.Table != "" {
+		entries, err := readTable(c.Table, c.AllowDuplicates)
+		if err != nil {
+			return err
+		}
+		table = netio.NewTable(entries)
+		registerTable(gw, table)
+		log.Info("table read", "file", c.Table, "entries", len(entries))
+	}
+
+	drain, cutShort := context.WithCancel(context.Background())
+	defer cutShort()
+	ctx, stop := interrupts(p.ctx, cutShort)
+	defer stop()
+	if err := gw.Start(); err != nil {
+		return usage("%w", err)
+	}
+	if c.ReadyFile != "" {
+		if err := writeWhole(c.ReadyFile, strings.Join(gw.URLs(), "\n")+"\n"); err != nil {
+			_ = gw.Close()
+			return usage("ready file: %w", err)
+		}
+		defer os.Remove(c.ReadyFile)
+	}
+	c.serve(ctx, gw, table, log)
+	drain, cancel := context.WithTimeout(drain, c.DrainTimeout)
+	defer cancel()
+	if err := gw.Shutdown(drain); err != nil {
+		log.Warn("stopped before all was done", "error", err)
+	}
+	return nil
+}
+
+// serve waits for the end, and reads the table again at each SIGHUP.
+func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *netio.Table, log *slog.Logger) {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-gw.StopAsked():
+			return
+		case <-reload:
+			if table == nil {
+				log.Warn("SIGHUP: there is no table to read again")
+				continue
+			}
+			entries, err := readTable(c.Table, c.AllowDuplicates)
+			if err != nil {
+				log.Error("table not read again; the old one stays", "file", c.Table, "error", err)
+				continue
+			}
+			table.Swap(entries)
+			log.Info("table read again", "file", c.Table, "entries", len(entries))
+		}
+	}
+}
+
+// tableSubroutine is the name under which a table is served.
+const tableSubroutine = "table"
+
+func registerTable(gw *netio.Gateway, table *netio.Table) {
+	gw.HandleTask(tableSubroutine, table.Run)
+	gw.Describe(tableSubroutine, "look a task up, wait as long as the table says, answer what it says")
+}
+
+func readTable(name string, allowDuplicates bool) (map[string]netio.TableEntry, error) {
+	f, err := openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return netio.ParseTable(f.Name(), f, netio.TableOptions{AllowDuplicates: allowDuplicates})
+}
+
+// writeWhole writes a file so that nobody sees half of it.
+func writeWhole(name, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+func newLogger(w io.Writer, level, format string) *slog.Logger {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(level)) // kong has checked it
+	options := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func compression(name string) netio.Compression {
+	if name == "none" {
+		return netio.CompressNone
+	}
+	return netio.Compression(name)
+}
