@@ -43,6 +43,9 @@ func (c Compression) String() string {
 	return fmt.Sprintf("compression %d", uint8(c))
 }
 
+// zstdWindow is the largest window of a zstd frame that is taken.
+const zstdWindow = 8 << 20
+
 // Both are safe for concurrent use in their EncodeAll and DecodeAll forms, and made when first needed.
 var (
 	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
@@ -54,7 +57,8 @@ var (
 	})
 	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
 		// The cap limit makes the caller's buffer the bound of what a frame can expand to.
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true),
+			zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			panic(err)
 		}

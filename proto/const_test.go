@@ -20,6 +20,7 @@ var frozen = []struct {
 	{"HandshakeLimit", HandshakeLimit, 4096},
 	{"MinFrameLimit", MinFrameLimit, 4096},
 	{"PingLimit", PingLimit, 1024},
+	{"zstdWindow", zstdWindow, 8 << 20},
 	{"Version", Version, 1},
 	{"AckSize", AckSize, 16},
 	{"TaskHeaderSize", TaskHeaderSize, 8},

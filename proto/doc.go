@@ -34,7 +34,7 @@
 //
 // A compressed payload is a u32, the size of the payload once expanded, then the compressed bytes. The formats are the
 // block format of S2 (an extension of Snappy's; a Snappy block is a valid S2 block) and exactly one RFC 8878 frame,
-// without a dictionary and with a window of at most 512 MiB, nothing before or behind it. What expands to another size
+// without a dictionary and with a window of at most 8 MiB, nothing before or behind it. What expands to another size
 // than said is malformed. Both the length in the header and the expanded size are at most the receiver's frame limit
 // (until the welcome: 4096); more is malformed. A side compresses only with a feature of the welcome; it need never
 // compress. Handshake and control frames are never compressed.
@@ -63,7 +63,8 @@
 //
 // The client connects and sends hello at once, and only once. The gateway answers welcome, or goodbye and closes. The
 // client sends nothing else until it has the welcome. The payload of hello, welcome and goodbye is at most 4096 bytes.
-// Unknown flags and features of either are ignored.
+// Unknown flags and features of either are ignored. The frame header, and the magic and the two versions of hello, will
+// stay where they are in every later version; so a gateway that does not know the client's version can say so.
 //
 //	hello
 //	0    4    the bytes "SHOL"
@@ -161,7 +162,7 @@
 // by keeping to them. Another id, or more bytes than the window, is malformed.
 //
 //	tasks
-//	0    u64  deadline on the client's clock in milliseconds, 0: none
+//	0    u64  deadline on the client's clock in milliseconds, 0: none, at most 2^42
 //	8    u8   length of the subroutine's name, 1 to 255
 //	9         the name
 //	          one or more tasks: u32 id, u32 length, so many bytes
@@ -245,7 +246,8 @@
 // Each direction of a stream starts with the credit named in the handshake by the side that receives. A chunk uses up
 // its length plus 16. While the credit is above zero a chunk may be sent, and may take it below zero once; so the
 // receiver buffers at most its credit and one chunk, which with its 16 bytes is never larger than the frame limit. The
-// receiver gives the credit back, length plus 16, as the chunks are consumed. Breaking it is malformed.
+// receiver gives the credit back, length plus 16, as the chunks are consumed; a stream never has more than 2^40 of it.
+// Breaking any of this is malformed.
 //
 // The client's end (status ok, no bytes) says that no more chunks come from it; in shape 1 it sends neither chunks nor
 // an end, and in shape 2 the gateway sends no chunks. The gateway's end is the terminal status of the stream, whether or

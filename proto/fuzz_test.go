@@ -141,7 +141,11 @@ func checkHandshake[V any](t *testing.T, payload []byte, flags int, known byte, 
 func FuzzHello(f *testing.F) {
 	addPayloads(f, KindHello, func(payload []byte) { f.Add(payload) })
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		if h, err := ParseHello(payload); err == nil && (h.FrameLimit < MinFrameLimit || h.MinVersion > h.MaxVersion) {
+		h, err := ParseHello(payload)
+		if err == nil && (h.MinVersion > Version || h.MaxVersion < Version) {
+			return // of another version only the versions are read
+		}
+		if err == nil && (h.FrameLimit < MinFrameLimit || h.MinVersion > h.MaxVersion) {
 			t.Fatalf("accepted %+v", h)
 		}
 		checkHandshake(t, payload, 38, helloResume, ParseHello, AppendHello)
@@ -267,7 +271,7 @@ func FuzzExpand(f *testing.F) {
 		{CompressS2, size, s2.Encode(nil, data)}, {CompressS2, size - 1, s2.Encode(nil, data)},
 		{CompressZstd, size, encodeZstd(data)}, {CompressZstd, size + 1, encodeZstd(data)},
 		{CompressZstd, size, zstdStream(f, data)}, {CompressZstd, 2 * size, append(encodeZstd(data), encodeZstd(data)...)},
-		{CompressZstd, 500, zstdZeros(500, window128K)}, {CompressZstd, 500, zstdZeros(1<<20, window512M)},
+		{CompressZstd, 500, zstdZeros(500, window128K)}, {CompressZstd, 500, zstdZeros(1<<20, window8M)},
 		{CompressS2, 1<<32 - 1, bytes.Repeat([]byte{0xFF}, 10)},
 	} {
 		f.Add(compressed(seed.c, seed.size, seed.body).Payload, uint8(seed.c-CompressS2), uint32(fuzzLimit))

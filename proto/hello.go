@@ -87,14 +87,22 @@ func AppendHello(dst []byte, h Hello) []byte {
 	return dst
 }
 
-// ParseHello reads the payload of a hello. Unknown flag bits are ignored.
+// ParseHello reads the payload of a hello. Unknown flag bits are ignored. Of a client whose versions do not include
+// ours, only the versions are read: the rest may look otherwise.
 func ParseHello(src []byte) (Hello, error) {
+	if err := checkMagic(src, 8); err != nil {
+		return Hello{}, err
+	}
+	h := Hello{MinVersion: binary.LittleEndian.Uint16(src[4:]), MaxVersion: binary.LittleEndian.Uint16(src[6:])}
+	if h.MinVersion <= h.MaxVersion && (h.MinVersion > Version || h.MaxVersion < Version) {
+		return h, nil
+	}
 	if err := checkMagic(src, helloSize); err != nil {
 		return Hello{}, err
 	}
-	h := Hello{
-		MinVersion:   binary.LittleEndian.Uint16(src[4:]),
-		MaxVersion:   binary.LittleEndian.Uint16(src[6:]),
+	h = Hello{
+		MinVersion:   h.MinVersion,
+		MaxVersion:   h.MaxVersion,
 		Features:     binary.LittleEndian.Uint32(src[8:]),
 		FrameLimit:   binary.LittleEndian.Uint32(src[12:]),
 		StreamCredit: binary.LittleEndian.Uint32(src[16:]),

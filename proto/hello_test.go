@@ -38,7 +38,7 @@ var extensionCases = [][]Extension{
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	cases := []Hello{{FrameLimit: MinFrameLimit}, testHello(), {
+	cases := []Hello{{MinVersion: Version, MaxVersion: Version, FrameLimit: MinFrameLimit}, testHello(), {
 		MinVersion: 1, MaxVersion: 0xFFFF, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
 		Lane: 0xFFFF, Received: 1<<64 - 1, Clock: 1<<64 - 1,
 	}}
@@ -52,6 +52,20 @@ func TestHelloRoundTrip(t *testing.T) {
 		got, err := ParseHello(payloadOf(t, wire, KindHello))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, error %v, want %+v", got, err, want)
+		}
+	}
+}
+
+// Of a hello in another version only the versions are read, however the rest looks.
+func TestHelloOfAnotherVersion(t *testing.T) {
+	for _, versions := range [][2]byte{{0, 0}, {2, 9}} {
+		payload := []byte{'S', 'H', 'O', 'L', versions[0], 0, versions[1], 0}
+		for _, rest := range []string{"", "short", strings.Repeat("long", 500)} {
+			got, err := ParseHello(append(own(payload), rest...))
+			want := Hello{MinVersion: uint16(versions[0]), MaxVersion: uint16(versions[1])}
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("versions %v: got %+v, error %v", versions, got, err)
+			}
 		}
 	}
 }
@@ -153,7 +167,7 @@ func TestExtensionCritical(t *testing.T) {
 
 // However many extensions a handshake claims, what is allocated for them stays near its own size.
 func TestExtensionsAllocation(t *testing.T) {
-	payload := payloadOf(t, AppendHello(nil, Hello{FrameLimit: MinFrameLimit}), KindHello)
+	payload := payloadOf(t, AppendHello(nil, Hello{MinVersion: Version, MaxVersion: Version, FrameLimit: MinFrameLimit}), KindHello)
 	payload = append(own(payload), make([]byte, HandshakeLimit-helloSize)...) // 1010 extensions of type 0, empty
 	var h Hello
 	var err error
