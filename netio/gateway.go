@@ -52,12 +52,11 @@ type Gateway struct {
 	counters    counters
 
 	// Set by Start, not changed afterwards.
-	config  GatewayConfig
-	log     *slog.Logger
-	life    proto.ID
-	pool    *pool.Pool
-	timers  []timers
-	started chan struct{} // closed when the above is set
+	config GatewayConfig
+	log    *slog.Logger
+	life   proto.ID
+	pool   *pool.Pool
+	timers []timers
 
 	mu        sync.Mutex // guards what follows
 	state     gatewayState

@@ -96,17 +96,6 @@ func (l *lane) detach() {
 	l.recvMu.Unlock() //nolint:staticcheck // empty on purpose
 }
 
-// reset forgets what was sent and received: the peer does not know the lane any more.
-func (l *lane) reset() {
-	l.recvMu.Lock()
-	defer l.recvMu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.out.reset()
-	l.received.Store(0)
-	l.told.Store(0)
-}
-
 // startFlush makes sure that somebody writes what is in the outbox. The caller holds mu.
 func (l *lane) startFlush() {
 	if !l.flushing && l.link != nil {

@@ -67,10 +67,9 @@ type mapRun struct {
 
 	mu      sync.Mutex // guards what follows
 	results []mapResult
-	sent    int   // items handed out
-	yielded int   // results taken by the caller
-	pulled  bool  // no more items come
-	failed  error // why items were not handed out
+	sent    int  // items handed out
+	yielded int  // results taken by the caller
+	pulled  bool // no more items come
 	handed  map[*swarmLane]struct{}
 	ended   bool // the caller is gone: results are dropped
 }
