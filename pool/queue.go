@@ -3,11 +3,12 @@ package pool
 // Queue is a submitter's own bounded queue. Make one with Pool.NewQueue; its methods may be called
 // from any goroutine, and none of them blocks.
 //
-// All fields but the first two are guarded by the shard's lock. The queue is in the shard's ring
+// All fields but the first three are guarded by the shard's lock. The queue is in the shard's ring
 // (next is not nil) exactly while it has waiting tasks and is not paused.
 type Queue struct {
-	shard *shard // never changes
-	limit int    // never changes
+	shard  *shard // never changes
+	limit  int    // never changes
+	turned func() // see AfterTurn; does not change once there was a submit
 
 	next, prev *Queue // in the ring, in the order of turns
 	head, tail *chunk // batches with tasks that wait; nil if there are none
@@ -45,6 +46,12 @@ func (q *Queue) Submit(b Batch) error {
 	s.wake()
 	return nil
 }
+
+// AfterTurn has f called by each worker that has run tasks of this queue one after the other, when it turns to
+// something else, parks, or has run 64 of them: so that what their runs have gathered, answers to write, say, can be
+// seen to at once for all of them, and is seen to for the last. It must be called before the first Submit, and f must
+// not block.
+func (q *Queue) AfterTurn(f func()) { q.turned = f }
 
 // Pause keeps what waits in the queue from starting, until Resume: its owner cannot take answers
 // now. What has started goes on, and submits are taken as before. A closed queue does not pause.
@@ -118,7 +125,7 @@ func (q *Queue) push(e entry) {
 // pop takes the first waiting task from the list; there is one.
 func (q *Queue) pop() task {
 	e := &q.head.entries[q.first]
-	t := task{e.batch, int(e.next)}
+	t := task{e.batch, int(e.next), q}
 	q.waiting--
 	if e.next++; e.next < e.end {
 		return t

@@ -10,6 +10,9 @@ const (
 	// stay at a shard is measured by: large enough that the answers of a batch come together.
 	quantum = 32
 
+	// turnTasks is how many tasks of one queue a worker runs before it calls what AfterTurn was given.
+	turnTasks = 64
+
 	// grabStep claims without contention make the next ones smaller by a task.
 	grabStep = 256
 
@@ -65,6 +68,7 @@ type entry struct {
 type task struct {
 	batch Batch
 	index int
+	queue *Queue
 }
 
 // claim takes the next task of the shard for the owner of the (empty) span, and perhaps more into

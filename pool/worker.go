@@ -13,6 +13,8 @@ type worker struct {
 	wake  chan *shard // while parked: the shard it is woken for, and a slot with it; nil: end
 	since uint64      // guarded by Pool.mu: the epoch it parked in
 	span  span        // what it has claimed for later
+	queue *Queue      // whose tasks it has run since it last called turned, or nil
+	ran   int         // how many
 }
 
 // run is the goroutine. A task that calls Goexit takes the goroutine away; the worker goes on in
@@ -45,16 +47,30 @@ func (w *worker) work() (again bool) {
 			t, ok = w.next()
 		}
 		if !ok {
+			w.turn(nil)
 			return w.park(true)
 		}
+		if t.queue != w.queue || w.ran == turnTasks {
+			w.turn(t.queue)
+		}
+		w.ran++
 		w.task = t
 		held := t.batch.Run(t.index)
 		w.task = task{}
 		if held && !w.pool.slots.hold() {
+			w.turn(nil)
 			w.leave()
 			return w.park(false)
 		}
 	}
+}
+
+// turn ends the worker's run of tasks of one queue, and begins one of the next.
+func (w *worker) turn(next *Queue) {
+	if q := w.queue; q != nil && q.turned != nil {
+		q.turned()
+	}
+	w.queue, w.ran = next, 0
 }
 
 // cutOff tells the batch that its task panicked with v or, if v is nil, called Goexit.
