@@ -36,7 +36,12 @@ func Peer(ctx context.Context) string {
 }
 
 // peer returns the address of the client.
-func (h *handler) peer() string { return h.remote }
+func (h *handler) peer() string {
+	if remote := h.remote.Load(); remote != nil {
+		return *remote
+	}
+	return ""
+}
 
 // registerBuiltins makes the gateway answer questions about itself.
 func (g *Gateway) registerBuiltins() {

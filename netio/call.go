@@ -66,8 +66,8 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 		return nil, err
 	}
 	p := pendingCalls.Get().(*pendingCall)
-	tasks := [1]outgoing{{sink: p, body: in}}
-	l, id, err := s.submit(ctx, request{name: name, deadline: deadlineOf(ctx)}, tasks[:])
+	tasks := [1]outgoing{{sink: p, body: in, policy: s.policyFor(ctx, RestartDefault)}}
+	l, id, err := s.submit(ctx, request{name: name, deadline: deadlineOf(ctx)}, tasks[:], true)
 	if err != nil {
 		pendingCalls.Put(p)
 		return nil, err

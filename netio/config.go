@@ -2,6 +2,7 @@ package netio
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,8 @@ const DefaultURL = "tcp://127.0.0.1:1857"
 const (
 	maxFrameLimit = 1 << 30
 	maxWindow     = 1 << 24
+	// minSendBuffer has room for what a peer need not acknowledge yet, 64 KiB, a few times over.
+	minSendBuffer = 256 << 10
 )
 
 // orDefault returns v, or the default where v is not above zero.
@@ -52,7 +55,7 @@ func (c GatewayConfig) settle() (GatewayConfig, error) {
 	c.Window = orDefault(c.Window, 64<<10)
 	c.WindowBytes = orDefault(c.WindowBytes, 64<<20)
 	c.FrameLimit = orDefault(c.FrameLimit, 4<<20)
-	c.SendBuffer = orDefault(c.SendBuffer, 8<<20)
+	c.SendBuffer = max(minSendBuffer, orDefault(c.SendBuffer, 8<<20))
 	c.Streams = orDefault(c.Streams, 4096)
 	c.MaxStreams = orDefault(c.MaxStreams, 64<<10)
 	c.StreamCredit = orDefault(c.StreamCredit, 256<<10)
@@ -88,13 +91,13 @@ func defaultHandlers() int {
 func (c SwarmConfig) settle() (SwarmConfig, error) {
 	c.Connections = orDefault(c.Connections, 4)
 	c.FrameLimit = orDefault(c.FrameLimit, 4<<20)
-	c.SendBuffer = orDefault(c.SendBuffer, 8<<20)
+	c.SendBuffer = max(minSendBuffer, orDefault(c.SendBuffer, 8<<20))
 	c.StreamCredit = orDefault(c.StreamCredit, 256<<10)
 	c.DialTimeout = orDefault(c.DialTimeout, 5*time.Second)
 	c.Heartbeat = orDefault(c.Heartbeat, 15*time.Second)
 	c.MinBackoff = orDefault(c.MinBackoff, 20*time.Millisecond)
 	c.MaxBackoff = max(c.MinBackoff, orDefault(c.MaxBackoff, 2*time.Second))
-	c.GiveUp = orDefault(c.GiveUp, 60*time.Second)
+	c.GiveUp = max(c.Wait, orDefault(c.GiveUp, 60*time.Second))
 	c.Logger = orDiscard(c.Logger)
 	if c.Connections > 1<<16 {
 		return c, fmt.Errorf("%d connections: a swarm has at most %d", c.Connections, 1<<16)
@@ -102,30 +105,33 @@ func (c SwarmConfig) settle() (SwarmConfig, error) {
 	return c, checkLimits(c.FrameLimit, 0)
 }
 
+// ErrBadURL says that an address is not written as tcp://host:port or unix:///path.
+var ErrBadURL = errors.New("bad URL")
+
 // splitURL returns the network and the address of tcp://host:port or unix:///path.
 func splitURL(raw string) (network, address string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", "", fmt.Errorf("%q is no URL: write tcp://host:port or unix:///path", raw)
+		return "", "", fmt.Errorf("%w %q: write tcp://host:port or unix:///path", ErrBadURL, raw)
 	}
 	switch u.Scheme {
 	case "tcp":
 		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
-			return "", "", fmt.Errorf("%q: a tcp URL is tcp://host:port", raw)
+			return "", "", fmt.Errorf("%w %q: a tcp URL is tcp://host:port", ErrBadURL, raw)
 		}
 		return "tcp", u.Host, nil
 	case "unix":
 		path := u.Path
 		if u.Host != "" || path == "" {
-			return "", "", fmt.Errorf("%q: a unix URL is unix:///path, with three slashes", raw)
+			return "", "", fmt.Errorf("%w %q: a unix URL is unix:///path, with three slashes", ErrBadURL, raw)
 		}
 		const longest = 100 // sun_path has 108 bytes on Linux, 104 on others
 		if len(path) > longest {
-			return "", "", fmt.Errorf("%q: the path of a unix socket has at most %d bytes", raw, longest)
+			return "", "", fmt.Errorf("%w %q: the path of a unix socket has at most %d bytes", ErrBadURL, raw, longest)
 		}
 		return "unix", path, nil
 	}
-	return "", "", fmt.Errorf("%q: write tcp://host:port or unix:///path", raw)
+	return "", "", fmt.Errorf("%w %q: write tcp://host:port or unix:///path", ErrBadURL, raw)
 }
 
 func newID() (id proto.ID) {

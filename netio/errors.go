@@ -66,7 +66,11 @@ var statusErrors = map[Status]error{
 
 var codeErrors = map[uint16]error{
 	proto.CodeTooLarge: ErrTooLarge, proto.CodeWrongShape: ErrWrongShape, proto.CodeBadArgument: ErrBadArgument,
+	codeNotRun: ErrUnreachable,
 }
+
+// codeNotRun goes with StatusLost where the task was certainly never run; the client alone uses it.
+const codeNotRun = 1023
 
 // TaskError is how a caller sees a task or a stream that did not end well.
 //
@@ -172,6 +176,8 @@ func goodbyeFor(err error) (proto.Goodbye, bool) {
 		return proto.Goodbye{Code: proto.GoodbyeMalformed, Text: err.Error()}, true
 	case errors.Is(err, ErrIdle):
 		return proto.Goodbye{Code: proto.GoodbyeIdle, Text: err.Error()}, true
+	case errors.Is(err, ErrSlow):
+		return proto.Goodbye{Code: proto.GoodbyeSlow, Text: err.Error()}, true
 	}
 	var g *GoodbyeError
 	if errors.As(err, &g) {

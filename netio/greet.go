@@ -151,11 +151,16 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	resumable := hello.Session != proto.ID{}
 	g.mu.Lock()
 	old := g.sessions[key]
-	if old != nil && resumable && hello.Resume {
+	if old != nil && hello.Clock < old.helloClock {
+		g.mu.Unlock()
+		return nil, errStale
+	}
+	if old != nil && hello.Resume && old.begunBy(hello) {
+		old.helloClock = hello.Clock
 		g.mu.Unlock()
 		return old, nil
 	}
-	if old != nil && resumable { // its welcome never arrived, or the client has begun again
+	if old != nil { // its welcome never arrived, or the client has begun again
 		g.mu.Unlock()
 		g.endHandler(old, &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "the client began this lane anew"})
 		g.mu.Lock()
@@ -168,18 +173,28 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 		return nil, &GoodbyeError{Code: proto.GoodbyeFull,
 			Text: fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers)}
 	}
-	h := &handler{gateway: g, session: key, resumable: resumable}
+	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
 	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer)
 	h.out.forgetful = !resumable
 	h.timers = &g.timers[g.nextTimer%len(g.timers)]
 	g.nextTimer++
 	h.queue = g.pool.NewQueue(g.config.Window)
+	h.queue.AfterTurn(h.flushTurn)
 	h.ctx, h.cancel = context.WithCancelCause(context.WithValue(context.Background(), handlerKey, h))
 	g.handlers[h] = struct{}{}
 	if resumable {
 		g.sessions[key] = h
 	}
 	return h, nil
+}
+
+// errStale refuses a hello that was overtaken by a later one of its lane.
+var errStale = &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "a later hello of this lane came first"}
+
+// begunBy reports whether the client that says hello means this lane, and not one that it knew before.
+func (h *handler) begunBy(hello proto.Hello) bool {
+	begun, named := hello.Begun()
+	return !named || begun == h.begun
 }
 
 // connect welcomes the client and gives the handler its connection. False without an error means that the handler
@@ -190,8 +205,14 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 	if h.serving.ended {
 		return false, nil
 	}
+	g.mu.Lock()
+	stale := hello.Clock < h.helloClock
+	g.mu.Unlock()
+	if stale {
+		return true, errStale
+	}
 	h.detach()
-	resumed := hello.Resume && h.remote != ""
+	resumed := hello.Resume && h.remote.Load() != nil
 	welcome := proto.Welcome{
 		Version: proto.Version, Resumed: resumed, Draining: g.draining.Load(),
 		Features: hello.Features & (proto.FeatureS2 | proto.FeatureZstd), FrameLimit: uint32(g.config.FrameLimit),
@@ -203,12 +224,19 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 	if !resumed {
 		received = 0
 	}
-	h.remote = k.conn.RemoteAddr().String()
-	if h.remote == "" || h.remote == "@" {
-		h.remote = k.conn.LocalAddr().String()
+	remote := k.conn.RemoteAddr().String()
+	if remote == "" || remote == "@" {
+		remote = k.conn.LocalAddr().String()
 	}
+	h.remote.Store(&remote)
 	h.clock = monotonic()/int64(time.Millisecond) - int64(hello.Clock)
 	h.mu.Lock()
+	if !h.out.canRewind(received) {
+		h.mu.Unlock()
+		err := fmt.Errorf("%w: received count %d of the hello", proto.ErrMalformed, received)
+		g.afterLink(h, err)
+		return true, err
+	}
 	h.out.limit = int(min(hello.FrameLimit, maxFrameLimit))
 	h.chunkCredit = int(hello.StreamCredit)
 	h.out.compress = proto.CompressNone
@@ -221,14 +249,14 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 		err = k.conn.SetDeadline(time.Time{})
 	}
 	if err == nil && !h.attach(k, received) {
-		err = fmt.Errorf("%w: received count %d of the hello", proto.ErrMalformed, received)
+		err = fmt.Errorf("handler has ended: %w", ErrClosed)
 	}
 	if err != nil {
 		k.close()
 		g.afterLink(h, err)
 		return true, err
 	}
-	g.log.Debug("connection attached", "remote", h.remote, "resumed", resumed, "lane", hello.Lane)
+	g.log.Debug("connection attached", "remote", h.peer(), "resumed", resumed, "lane", hello.Lane)
 	g.running.Add(1)
 	go g.read(h, k)
 	return true, nil
@@ -267,9 +295,9 @@ func isGoodbye(err error) bool {
 func (g *Gateway) afterLink(h *handler, err error) {
 	malformed := errors.Is(err, proto.ErrMalformed) || errors.Is(err, proto.ErrTooLarge)
 	if malformed {
-		g.log.Warn("connection broke the protocol", "remote", h.remote, "error", err)
+		g.log.Warn("connection broke the protocol", "remote", h.peer(), "error", err)
 	} else {
-		g.log.Debug("connection ended", "remote", h.remote, "error", err)
+		g.log.Debug("connection ended", "remote", h.peer(), "error", err)
 	}
 	if h.resumable && !malformed && !isGoodbye(err) {
 		g.mu.Lock()
@@ -340,10 +368,10 @@ func (g *Gateway) sweepOnce(now int64) {
 				expired = append(expired, h)
 			}
 		case h.stalled(now, g.config.WriteTimeout):
-			g.log.Warn("client does not read", "remote", h.remote, "for", g.config.WriteTimeout)
+			g.log.Warn("client does not read", "remote", h.peer(), "for", g.config.WriteTimeout)
 			k.close()
 		case now-h.lastRead.Load() > int64(g.config.IdleTimeout):
-			g.log.Info("client is silent", "remote", h.remote, "for", g.config.IdleTimeout)
+			g.log.Info("client is silent", "remote", h.peer(), "for", g.config.IdleTimeout)
 			g.running.Go(func() {
 				h.farewell(k, proto.Goodbye{Code: proto.GoodbyeIdle, Text: fmt.Sprintf("nothing for %v", g.config.IdleTimeout)})
 				k.close()
@@ -356,8 +384,11 @@ func (g *Gateway) sweepOnce(now int64) {
 		h.mu.Lock()
 		back := h.link != nil
 		h.mu.Unlock()
+		g.mu.Lock() // it may have come back and gone again
+		back = back || now-h.detachedAt <= int64(g.config.SessionTimeout)
+		g.mu.Unlock()
 		if !back {
-			g.log.Info("session expired", "remote", h.remote)
+			g.log.Info("session expired", "remote", h.peer())
 			g.endLocked(h, fmt.Errorf("session stayed away: %w", ErrIdle))
 		}
 		h.serving.mu.Unlock()

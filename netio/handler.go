@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"shoal/pool"
@@ -22,21 +23,26 @@ type handler struct {
 	// Set by each hello, before the connection is attached.
 	session     sessionKey
 	resumable   bool
-	clock       int64 // what to add to the client's milliseconds for ours
-	chunkCredit int   // what the client lets us send on a new stream
-	remote      string
+	clock       int64                  // what to add to the client's milliseconds for ours
+	chunkCredit int                    // what the client lets us send on a new stream
+	remote      atomic.Pointer[string] // address of the client; nil: not welcomed yet
 
 	// Guarded by lane.mu.
 	slots      []*Task // by id; nil: not in use
 	unanswered int
 	bodies     int64 // bytes of unanswered tasks
+	refused    int   // answers given without a worker while the outbox is full
 	ended      bool  // closed for good: nothing is answered any more
+
+	frames atomic.Int64 // bytes of frames whose tasks the pool has not let go of
 
 	ctx    context.Context // of streams; ends with the handler
 	cancel context.CancelCauseFunc
 
 	serving    attachment // the connection and how it came
 	detachedAt int64      // when the last connection was lost; guarded by gateway.mu
+	begun      uint64     // the clock of the hello that made it
+	helloClock uint64     // the clock of the latest hello; guarded by gateway.mu
 }
 
 // frame handles a frame of the client's.
@@ -87,16 +93,16 @@ func (h *handler) tasks(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if b.deadline, err = h.localDeadline(deadline); err != nil {
-		return err
-	}
+	b.deadline = h.localDeadline(deadline)
 	b.sub = h.gateway.subroutines.find(name)
 	if err := h.admit(b); err != nil {
 		return err
 	}
 	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
-		h.answerAll(b, refusal)
-		return nil
+		return h.refuseAll(b, refusal)
+	}
+	if h.frames.Load() > 2*h.gateway.config.WindowBytes { // cancelled ones, which wait in the queue for their turn to end
+		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
 	}
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
@@ -113,22 +119,19 @@ func (h *handler) tasks(payload []byte) error {
 		h.timers.add(&b.timer, b.deadline, b)
 	}
 	if err := h.queue.Submit(b); err != nil {
-		h.answerAll(b, &Failure{Status: proto.StatusBusy})
+		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
 	}
 	return nil
 }
 
-// localDeadline turns a reading of the client's clock into one of monotonic.
-func (h *handler) localDeadline(deadline uint64) (int64, error) {
+// localDeadline turns a reading of the client's clock into one of monotonic; one that is too far away is none.
+func (h *handler) localDeadline(deadline uint64) int64 {
 	const tooFar = 1 << 42 // a hundred years in milliseconds; far below an overflow in nanoseconds
-	switch {
-	case deadline == 0:
-		return 0, nil
-	case deadline > tooFar:
-		return 0, fmt.Errorf("%w: deadline %d", proto.ErrMalformed, deadline)
+	if deadline == 0 || deadline > tooFar {
+		return 0
 	}
 	local := (int64(deadline) + h.clock) * int64(time.Millisecond)
-	return max(local, 1), nil
+	return max(local, 1)
 }
 
 // admit gives the tasks of a batch their slots; a task out of the window ends the connection.
@@ -172,20 +175,51 @@ func (h *handler) refusal(sub *subroutine, name []byte, shape Shape) error {
 	return nil
 }
 
-// answerAll ends a batch that does not enter the pool.
-func (h *handler) answerAll(b *batch, err error) {
-	for i := range b.tasks {
-		b.tasks[i].answer(nil, err)
+// refuseAll ends a batch that does not enter the pool.
+func (h *handler) refuseAll(b *batch, err error) error {
+	n := len(b.tasks)
+	for i := range n {
+		b.tasks[i].answer(nil, err, true)
 		b.over()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refusals(n)
+}
+
+// refusals counts answers that wait for no worker, and so for no room in the outbox. A client that has received none
+// of them cannot have asked for more than its ids allow. The caller holds mu.
+func (h *handler) refusals(n int) error {
+	if !h.full {
+		h.refused = 0
+		return nil
+	}
+	if h.refused += n; h.refused > h.gateway.config.Window+h.gateway.config.Streams {
+		return fmt.Errorf("%w: ids are used again before their answers were read", ErrSlow)
+	}
+	return nil
+}
+
+// answer puts a task's result into the outbox, once. Without flush, the caller sees to it that flushTurn is called.
+func (h *handler) answer(t *Task, status Status, body []byte, flush bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.answered.Load() {
+		return
+	}
+	h.answerLocked(t, status, body)
+	if flush {
+		h.startFlush()
 	}
 }
 
-// answer puts a task's result into the outbox, once.
-func (h *handler) answer(t *Task, status Status, body []byte) {
+// flushTurn writes what a worker's run of tasks has answered.
+func (h *handler) flushTurn() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !t.answered.Load() {
-		h.answerLocked(t, status, body)
+	mine := h.out.openBytes > 0 && h.claimFlush()
+	h.mu.Unlock()
+	if mine {
+		h.flushHere()
 	}
 }
 
@@ -204,7 +238,7 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte) {
 	}
 	b := h.out.entry(proto.KindResults, openKey{}, proto.ResultHeaderSize+len(body), maxEntries)
 	b.b = proto.AppendResult(b.b, t.id, status, body)
-	h.appended()
+	h.grown()
 }
 
 // maxEntries bounds nothing: a frame of results ends where its buffer does.
@@ -248,6 +282,7 @@ func (h *handler) stop(t *Task, status Status) {
 // nobody else finishes it.
 func (h *handler) stopLocked(t *Task, status Status) {
 	h.answerLocked(t, status, nil)
+	h.startFlush()
 	ctx := t.ctx
 	waited := h.timers.remove(&t.timer)
 	h.mu.Unlock()
@@ -297,7 +332,7 @@ func (h *handler) idle() bool {
 // panicked logs what a subroutine's panic left behind.
 func (h *handler) panicked(name string, value any, stack []byte) {
 	h.gateway.counters.panics.Add(1)
-	h.gateway.log.Error("subroutine panicked", "subroutine", name, "remote", h.remote, "panic", value, "stack", string(stack))
+	h.gateway.log.Error("subroutine panicked", "subroutine", name, "remote", h.peer(), "panic", value, "stack", string(stack))
 }
 
 func panicText(value any) string { return fmt.Sprint("panic: ", value) }

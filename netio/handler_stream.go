@@ -15,10 +15,7 @@ func (h *handler) openStream(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	deadline, err := h.localDeadline(o.Deadline)
-	if err != nil {
-		return err
-	}
+	deadline := h.localDeadline(o.Deadline)
 	sub := h.gateway.subroutines.find(o.Name)
 	s := newStream(&h.lane, h.ctx, o.Stream, o.Shape, string(o.Name), deadline)
 
@@ -47,7 +44,7 @@ func (h *handler) openStream(payload []byte) error {
 	if refusal != nil {
 		s.cancel(refusal)
 		s.finish(nil, refusal)
-		return nil
+		return h.refusals(1)
 	}
 	argument := append([]byte(nil), o.Argument...)
 	context.AfterFunc(s.ctx, s.stopped)

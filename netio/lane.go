@@ -29,6 +29,7 @@ type lane struct {
 	out      outbox
 	flushing bool
 	flushed  sync.Cond // signalled when flushing becomes false
+	parted   bool      // a goodbye was said on the link: nothing follows it
 	closed   bool
 	maxKept  int                // above so many unacknowledged bytes, new work waits
 	streams  map[uint32]*Stream // open ones, by id
@@ -65,14 +66,14 @@ func (l *lane) init(owner laneOwner, frameLimit, maxKept int) {
 }
 
 // attach gives the lane a new connection, whose peer has received so many of our bytes. The old one must be detached.
-// False means that the peer's count is impossible.
+// False means that the peer's count is impossible, or that the lane is closed.
 func (l *lane) attach(k *link, received uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.out.rewind(received) {
+	if l.closed || !l.out.rewind(received) {
 		return false
 	}
-	l.link = k
+	l.link, l.parted = k, false
 	l.told.Store(l.received.Load())
 	l.lastRead.Store(monotonic())
 	l.startFlush()
@@ -92,49 +93,9 @@ func (l *lane) detach() {
 		l.flushed.Wait()
 	}
 	l.mu.Unlock()
-	l.recvMu.Lock()   // wait for a receive that is under way
-	l.recvMu.Unlock() //nolint:staticcheck // empty on purpose
-}
-
-// startFlush makes sure that somebody writes what is in the outbox. The caller holds mu.
-func (l *lane) startFlush() {
-	if !l.flushing && l.link != nil {
-		l.flushing = true
-		go l.flush()
-	}
-}
-
-// flush writes until there is nothing left: each round takes all that has been appended meanwhile, so a burst is one
-// write. It owns l.flushing.
-func (l *lane) flush() {
-	l.mu.Lock()
-	for l.link != nil {
-		k := l.link
-		if received := l.received.Load(); received != l.told.Load() {
-			l.told.Store(received)
-			l.out.control = proto.AppendAck(l.out.control, received)
-		}
-		control := len(l.out.control)
-		l.pieces = l.out.take(l.pieces[:0], mostWrite)
-		if len(l.pieces) == 0 {
-			break
-		}
-		l.writingSince.Store(monotonic())
-		l.mu.Unlock()
-		n, err := k.write(l.pieces)
-		l.mu.Lock()
-		l.writingSince.Store(0)
-		clear(l.pieces)
-		l.out.wrote(max(0, int(n)-control))
-		if err != nil {
-			k.close() // the reader finds out and detaches
-			break
-		}
-		l.spaceChanged()
-	}
-	l.flushing = false
-	l.flushed.Broadcast()
-	l.mu.Unlock()
+	l.recvMu.Lock() // waits for a receive that is under way
+	//lint:ignore SA2001 nothing is to be done with it
+	l.recvMu.Unlock()
 }
 
 // spaceChanged wakes those who wait for room in the outbox, and tells the owner. The caller holds mu.
@@ -155,11 +116,17 @@ func (l *lane) spaceChanged() {
 
 // appended is called, with mu held, after something was put into the outbox.
 func (l *lane) appended() {
+	l.grown()
+	l.startFlush()
+}
+
+// grown tells the owner when the outbox has become full. The caller holds mu, and sees to it that the outbox is
+// flushed.
+func (l *lane) grown() {
 	if !l.full && l.out.unacknowledged() >= l.maxKept {
 		l.full = true
 		l.owner.space(false)
 	}
-	l.startFlush()
 }
 
 // control appends a control frame, made by add, ahead of everything else.
@@ -167,8 +134,17 @@ func (l *lane) control(add func(dst []byte) []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.link != nil {
+		l.acknowledge()
 		l.out.control = add(l.out.control)
 		l.startFlush()
+	}
+}
+
+// acknowledge tells the peer what has arrived, if it does not know. The caller holds mu.
+func (l *lane) acknowledge() {
+	if received := l.received.Load(); received != l.told.Load() {
+		l.told.Store(received)
+		l.out.control = proto.AppendAck(l.out.control, received)
 	}
 }
 
@@ -190,11 +166,18 @@ func (l *lane) farewell(k *link, g proto.Goodbye) {
 	for l.flushing {
 		l.flushed.Wait()
 	}
-	l.out.control = proto.AppendGoodbye(l.out.control, g)
-	l.startFlush()
-	for l.flushing {
-		l.flushed.Wait()
+	if l.link != k || l.parted {
+		return
 	}
+	l.parted, l.flushing = true, true
+	l.acknowledge() // what the peer has sent beyond it was not handled: it may do it elsewhere
+	last := proto.AppendGoodbye(l.out.control, g)
+	l.out.control = nil
+	l.mu.Unlock()
+	_, _ = k.write([][]byte{last})
+	l.mu.Lock()
+	l.flushing = false
+	l.flushed.Broadcast()
 }
 
 // errDetached ends the readLoop of a link that the lane has left.

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/proto"
 )
 
@@ -26,6 +28,11 @@ type link struct {
 
 	out net.Buffers
 
+	trying [][]byte // what tryWrite is at, and how it went
+	tried  int
+	tryErr error
+	try    func(fd uintptr) bool // tryWritev, kept so that it is allocated once
+
 	closing sync.Once
 }
 
@@ -35,6 +42,7 @@ func newLink(conn net.Conn) *link {
 		if raw, err := sc.SyscallConn(); err == nil {
 			k.raw = raw
 			k.read = k.tryRead
+			k.try = k.tryWritev
 		}
 	}
 	return k
@@ -143,6 +151,41 @@ func (k *link) write(pieces [][]byte) (int64, error) {
 	}
 	k.out = pieces
 	return k.out.WriteTo(k.conn)
+}
+
+// tryWrite writes what the socket takes at once, without waiting for it, and returns how many bytes that were.
+func (k *link) tryWrite(pieces [][]byte) (int64, error) {
+	if k.raw == nil {
+		return 0, nil
+	}
+	k.trying = pieces
+	err := k.raw.Write(k.try)
+	k.trying = nil
+	if err == nil {
+		err = k.tryErr
+	}
+	return int64(k.tried), err
+}
+
+// tryWritev is what tryWrite does with the descriptor.
+func (k *link) tryWritev(fd uintptr) bool {
+	for {
+		var n int
+		var err error
+		if len(k.trying) == 1 {
+			n, err = syscall.Write(int(fd), k.trying[0])
+		} else {
+			n, err = unix.Writev(int(fd), k.trying)
+		}
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			n, err = 0, nil
+		}
+		k.tried, k.tryErr = max(0, n), err
+		return true
+	}
 }
 
 // lingerTime bounds how long a connection that is over is kept so that the peer can read the last words.

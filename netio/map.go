@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 	"time"
@@ -20,7 +21,16 @@ type MapOptions struct {
 	Batch    int           // items to a frame: a frame leaves when it is full or the input has ended; default 1: each at once
 	Ordered  bool          // results in the order of the items, not as they finish
 	InFlight int           // items sent and not yet yielded, at most; default 65536 for each connection
-	Timeout  time.Duration // for each item, from when it is sent; default: the context's deadline alone
+	Timeout  time.Duration // for each item, each time it is sent; default: the context's deadline alone
+
+	// OnRestart is what becomes of items with unknown outcome when the gateway restarts; default: what the context says
+	// (WithRestart), or else the swarm.
+	OnRestart RestartPolicy
+	// Retries is how often an item is sent again, after a pause that doubles, that ended as timeout, busy or draining,
+	// that reached no gateway, or that was lost under RestartRetry. In the long run the retries of a swarm are at most a
+	// tenth of its items; what fails beyond that keeps its status. Default: none.
+	Retries     int
+	RetryFailed bool // also those that failed or panicked
 }
 
 // Map calls a subroutine for each item and yields the results as they finish, each with its own error or nil. Items are
@@ -34,6 +44,7 @@ func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte]) it
 // MapWith is Map with options.
 func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte], o MapOptions) iter.Seq2[Result, error] {
 	o.Batch = max(1, o.Batch)
+	o.OnRestart = s.policyFor(ctx, o.OnRestart)
 	o.InFlight = max(o.Batch, orDefault(o.InFlight, 65536*len(s.lanes)))
 	return func(yield func(Result, error) bool) {
 		if err := checkName(name); err != nil {
@@ -43,6 +54,10 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 		feeding, stop := context.WithCancel(ctx)
 		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 		var feeder sync.WaitGroup
+		if o.Retries > 0 {
+			m.retries = &retrier{m: m, wake: make(chan struct{}, 1)}
+			feeder.Go(m.retries.run)
+		}
 		feeder.Go(func() { m.feed(items) })
 		defer feeder.Wait()
 		defer m.cancelRest()
@@ -64,6 +79,7 @@ type mapRun struct {
 	ctx     context.Context // ends when the caller has had enough
 	wake    chan struct{}   // one slot: results have come, or the feeder has ended
 	room    chan struct{}   // one slot: results were yielded
+	retries *retrier        // nil: there are none
 
 	mu      sync.Mutex // guards what follows
 	results []mapResult
@@ -84,8 +100,12 @@ func (m *mapRun) deliver(a answer) {
 	r := mapResult{Result: Result{Index: a.index, Elapsed: a.elapsed}}
 	if a.status == StatusOK {
 		r.Body = append([]byte{}, a.body...)
+		m.retries.over(a.index)
 	} else {
 		r.err = decodeError(a.name, a.status, a.body)
+		if m.retries.again(outgoing{sink: m, index: a.index, body: a.task, policy: m.options.OnRestart}, r) {
+			return
+		}
 	}
 	m.add(r)
 }
@@ -107,7 +127,7 @@ func (m *mapRun) feed(items iter.Seq[[]byte]) {
 	batch := make([]outgoing, 0, min(m.options.Batch, 4096))
 	index := 0
 	for item := range items {
-		batch = append(batch, outgoing{sink: m, index: index, body: item})
+		batch = append(batch, outgoing{sink: m, index: index, body: item, policy: m.options.OnRestart})
 		index++
 		if len(batch) == m.options.Batch {
 			if !m.hand(batch) {
@@ -134,23 +154,47 @@ func (m *mapRun) hand(batch []outgoing) bool {
 	if !m.waitForRoom(len(batch)) {
 		return false
 	}
+	m.mu.Lock()
+	m.sent += len(batch)
+	m.mu.Unlock()
+	m.swarm.retries.earn(len(batch))
+	return m.submit(batch)
+}
+
+// submit hands tasks to lanes; those that no lane takes end here. False means that no more items are wanted.
+func (m *mapRun) submit(batch []outgoing) bool {
 	r := request{name: m.name, deadline: deadlineOf(m.ctx)}
 	if m.options.Timeout > 0 {
 		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
 			r.deadline = d
 		}
 	}
-	m.mu.Lock()
-	m.sent += len(batch)
-	m.mu.Unlock()
+	together := mostTogether
 	for len(batch) > 0 {
-		n := min(len(batch), mostTogether)
-		l, _, err := m.swarm.submit(m.ctx, r, batch[:n])
-		if err != nil {
-			for _, t := range batch {
-				m.add(mapResult{Result{Index: t.index}, err})
+		n := min(together, m.swarm.frameful(batch))
+		l, _, err := m.swarm.submit(m.ctx, r, batch[:n], false)
+		if errors.Is(err, ErrTooLarge) { // one that is too large does not stop the others
+			if n == 1 {
+				m.add(mapResult{Result{Index: batch[0].index}, err})
+				batch = batch[1:]
 			}
-			return StatusOf(err) == StatusFailed && m.ctx.Err() == nil // one that is too large does not stop the others
+			together = 1
+			continue
+		}
+		if err != nil {
+			retried := false
+			for _, t := range batch {
+				last := mapResult{Result{Index: t.index}, err}
+				if m.retries.again(t, last) {
+					retried = true
+				} else {
+					m.add(last)
+				}
+			}
+			if retried {
+				return true
+			}
+			return false
 		}
 		m.mu.Lock()
 		if m.handed == nil {
@@ -158,13 +202,34 @@ func (m *mapRun) hand(batch []outgoing) bool {
 		}
 		m.handed[l] = struct{}{}
 		m.mu.Unlock()
+		if m.ctx.Err() != nil {
+			m.cancelHanded() // whoever cancels may have been here before
+		}
 		batch = batch[n:]
 	}
 	return true
 }
 
-// mostTogether bounds the tasks of one frame, far below any window.
-const mostTogether = 1024
+// These bound the tasks of one frame, as the window does.
+const (
+	mostTogether      = 1024
+	mostBytesTogether = 256 << 10
+)
+
+// frameful returns how many of the first tasks of a batch go into one frame: at least one.
+func (s *Swarm) frameful(batch []outgoing) int {
+	l := s.lanes[0] // the first that was welcome: it knows the gateway's window
+	l.mu.Lock()
+	window, most := l.window, min(mostBytesTogether, l.windowBytes)
+	l.mu.Unlock()
+	size := int64(0)
+	for i := range batch {
+		if size += int64(len(batch[i].body)); size > most || i == window {
+			return max(1, i)
+		}
+	}
+	return len(batch)
+}
 
 // waitForRoom waits until n more items may be in flight.
 func (m *mapRun) waitForRoom(n int) bool {
@@ -286,22 +351,21 @@ func (m *mapRun) cancelRest() {
 // cancelAll cancels the tasks of one sink at the gateway. Their answers come: canceled, or what they were before the
 // cancel arrived; if the connection is away, they end as canceled here.
 func (l *swarmLane) cancelAll(who sink) {
-	status := StatusCanceled
 	var away []slot
 	l.mu.Lock()
 	for id := range l.slots {
-		s := &l.slots[id]
-		if s.sink != who {
-			continue
-		}
-		l.cancelSlot(uint32(id))
-		if l.link == nil {
-			away = append(away, *s)
-			s.sink = nil
+		s := l.slots[id]
+		switch {
+		case s.sink != who:
+		case l.link == nil || s.parked:
+			away = append(away, s)
+			l.dismiss(uint32(id))
+		default:
+			l.cancelSlot(uint32(id))
 		}
 	}
 	l.mu.Unlock()
 	for _, s := range away {
-		s.sink.deliver(answer{sink: s.sink, index: s.index, name: s.request.name, status: status, elapsed: time.Duration(monotonic() - s.sent)})
+		s.sink.deliver(s.answer(StatusCanceled, nil))
 	}
 }

@@ -26,8 +26,8 @@ type outbox struct {
 	base      uint64 // lane offset of the first kept byte
 	next      uint64 // lane offset of the next byte to write on this connection
 	end       uint64 // lane offset after the last kept byte
+	written   uint64 // the highest that next ever was: what ends beyond it was never received whole
 	acked     uint64 // what the peer says it has received
-	takes     uint64 // how often open frames were taken
 
 	limit     int               // the peer's frame limit
 	forgetful bool              // no session: what is written need not be kept
@@ -129,7 +129,6 @@ func (o *outbox) take(dst [][]byte, most int) [][]byte {
 		}
 		clear(o.open)
 		o.open, o.openBytes = o.open[:0], 0
-		o.takes++
 	}
 	at := o.base
 	for _, b := range o.kept {
@@ -150,6 +149,7 @@ func (o *outbox) take(dst [][]byte, most int) [][]byte {
 // wrote records that so many of the taken sequenced bytes have been written.
 func (o *outbox) wrote(n int) {
 	o.next += uint64(n)
+	o.written = max(o.written, o.next)
 	if o.forgetful {
 		o.acked = o.next
 	}
@@ -191,7 +191,7 @@ func (o *outbox) trim() {
 
 // rewind makes the next connection send from the peer's received count; false means that this cannot be.
 func (o *outbox) rewind(received uint64) bool {
-	if received < o.acked || received > o.end || !o.boundary(received) {
+	if !o.canRewind(received) {
 		return false
 	}
 	o.control = nil
@@ -199,6 +199,31 @@ func (o *outbox) rewind(received uint64) bool {
 	o.acked = received
 	o.trim()
 	return true
+}
+
+// canRewind reports whether a peer may have received so many bytes.
+func (o *outbox) canRewind(received uint64) bool {
+	return received >= o.acked && received <= o.end && o.boundary(received)
+}
+
+// beyond calls each with every sequenced frame that ends beyond the lane offset seen, as sent.
+func (o *outbox) beyond(seen uint64, each func(f proto.Frame)) {
+	o.closeFrame()
+	at := o.base
+	for _, buffers := range [][]*buffer{o.kept, o.open} {
+		for _, b := range buffers {
+			for rest := b.b; len(rest) > 0; {
+				f, size, err := proto.ParseFrame(rest, len(rest))
+				if err != nil || size == 0 {
+					return // cannot be: these are our own
+				}
+				rest = rest[size:]
+				if at += uint64(size); at > seen {
+					each(f)
+				}
+			}
+		}
+	}
 }
 
 // boundary reports whether a frame that is kept, or the next to come, starts at this lane offset.
@@ -227,7 +252,7 @@ func (o *outbox) reset() {
 	for _, b := range o.kept {
 		b.free()
 	}
-	*o = outbox{frame: -1, limit: o.limit, forgetful: o.forgetful, compress: o.compress, takes: o.takes}
+	*o = outbox{frame: -1, limit: o.limit, forgetful: o.forgetful, compress: o.compress}
 }
 
 // compressed returns a buffer with the frames of b, those compressed that gain by it.

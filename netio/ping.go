@@ -54,7 +54,7 @@ func (s *Swarm) Ping(ctx context.Context, message []byte) []Pong {
 }
 
 func (l *swarmLane) ping(ctx context.Context, message []byte) (time.Duration, error) {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	l.mu.Lock()
 	if l.link == nil {
 		l.mu.Unlock()
@@ -63,7 +63,7 @@ func (l *swarmLane) ping(ctx context.Context, message []byte) (time.Duration, er
 	l.nextPing++
 	token := l.nextPing
 	if l.pings == nil {
-		l.pings = map[uint64]chan struct{}{}
+		l.pings = map[uint64]chan error{}
 	}
 	l.pings[token] = done
 	start := time.Now()
@@ -72,8 +72,8 @@ func (l *swarmLane) ping(ctx context.Context, message []byte) (time.Duration, er
 	l.startFlush()
 	l.mu.Unlock()
 	select {
-	case <-done:
-		return time.Since(start), nil
+	case err := <-done:
+		return time.Since(start), err
 	case <-ctx.Done():
 		l.mu.Lock()
 		delete(l.pings, token)
@@ -93,7 +93,17 @@ func (l *swarmLane) ponged(payload []byte) {
 	defer l.mu.Unlock()
 	token := binary.LittleEndian.Uint64(payload)
 	if done := l.pings[token]; done != nil {
-		close(done)
+		done <- nil
 		delete(l.pings, token)
 	}
+}
+
+// losePings ends the wait for pongs that went down with their connection.
+func (l *swarmLane) losePings(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, done := range l.pings {
+		done <- fmt.Errorf("connection %d to %s was lost: %w: %w", l.index, l.swarm.url, ErrUnreachable, cause)
+	}
+	clear(l.pings)
 }

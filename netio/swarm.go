@@ -14,16 +14,18 @@ import (
 
 // SwarmConfig is what a swarm can be told. Zero means the default, everywhere.
 type SwarmConfig struct {
-	Connections int           // to keep to the gateway; default 4
-	Wait        time.Duration // how long Dial goes on trying to reach a gateway; default: one try
+	Connections int // to keep to the gateway; default 4
+	// Wait is how long Dial goes on trying to reach a gateway; default: one try. Above zero, tasks that a draining
+	// gateway refuses also wait, until GiveUp, for the gateway that comes up at the same address.
+	Wait time.Duration
 
 	DialTimeout time.Duration // for one try: connection and handshake; default 5 s
 	Heartbeat   time.Duration // a connection is pinged when silent for so long, and given up after three times; default 15 s
 	MinBackoff  time.Duration // before the first try to reconnect; doubles with each, with jitter; default 20 ms
 	MaxBackoff  time.Duration // the longest; default 2 s
-	GiveUp      time.Duration // a connection away for longer: its tasks end as lost; default 60 s
+	GiveUp      time.Duration // a connection away for longer: its tasks end as lost; default 60 s, at least Wait
 
-	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted
+	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted; default RestartReport
 	NoSession bool          // do without resuming: what is under way on a lost connection ends as lost
 
 	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
@@ -34,16 +36,6 @@ type SwarmConfig struct {
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none
 }
-
-// RestartPolicy says what becomes of the tasks whose outcome is unknown, since the gateway that had them is gone.
-type RestartPolicy int
-
-const (
-	// RestartReport ends them as lost.
-	RestartReport RestartPolicy = iota
-	// RestartRetry sends them to the gateway's next life: they run at least once.
-	RestartRetry
-)
 
 // Swarm is a number of connections to one gateway that a client keeps, and everything that is under way on them. All
 // its methods are safe for concurrent use.
@@ -61,6 +53,7 @@ type Swarm struct {
 	running sync.WaitGroup
 
 	waiting atomic.Int32 // callers that wait for a free slot
+	retries retryBudget
 
 	mu    sync.Mutex    // guards what follows
 	space chan struct{} // closed when a slot may have become free
@@ -88,7 +81,6 @@ func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) 
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for i := range c.Connections {
 		l := &swarmLane{swarm: s, index: uint16(i), firstTry: make(chan error, 1)}
-		l.state.Store(int32(laneConnecting))
 		l.lane.init(l, c.FrameLimit, c.SendBuffer)
 		l.out.forgetful = c.NoSession
 		s.lanes = append(s.lanes, l)
@@ -125,7 +117,7 @@ func (s *Swarm) reach(ctx context.Context) error {
 		s.running.Go(func() { l.run(nil, proto.Welcome{}) })
 	}
 	err := <-first.firstTry
-	first.firstTry <- err
+	first.tried(err)
 	return err
 }
 
@@ -154,7 +146,7 @@ func (s *Swarm) WaitConnected(ctx context.Context) error {
 	for _, l := range s.lanes {
 		select {
 		case err := <-l.firstTry:
-			l.firstTry <- err
+			l.tried(err)
 			if err != nil {
 				return err
 			}
@@ -196,7 +188,7 @@ func (s *Swarm) pick() *swarmLane {
 
 // submit hands tasks to a lane, as one frame if they are several, and waits for a free slot if it must. The error is
 // that of a task that was not handed over.
-func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing) (*swarmLane, uint32, error) {
+func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing, here bool) (*swarmLane, uint32, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, 0, taskErrorFor(r.name, err)
@@ -208,11 +200,11 @@ func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing) (*swarm
 		if best == nil {
 			return nil, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 		}
-		id, ok, err := best.submit(r, tasks)
+		id, ok, err := best.submit(r, tasks, here)
 		if ok || err != nil {
 			return best, id, err
 		}
-		if l, id, ok, err := s.submitAnywhere(best, r, tasks); ok || err != nil {
+		if l, id, ok, err := s.submitAnywhere(best, r, tasks, here); ok || err != nil {
 			return l, id, err
 		}
 		if err := s.waitForSpace(ctx, r, tasks); err != nil {
@@ -221,11 +213,11 @@ func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing) (*swarm
 	}
 }
 
-// submitAnywhere tries the lanes that are up, but for one that is full.
-func (s *Swarm) submitAnywhere(full *swarmLane, r request, tasks []outgoing) (*swarmLane, uint32, bool, error) {
+// submitAnywhere tries the lanes that are as good as one that is full.
+func (s *Swarm) submitAnywhere(full *swarmLane, r request, tasks []outgoing, here bool) (*swarmLane, uint32, bool, error) {
 	for _, l := range s.lanes {
-		if l != full && laneState(l.state.Load()) == laneUp {
-			if id, ok, err := l.submit(r, tasks); ok || err != nil {
+		if l != full && l.state.Load() == full.state.Load() {
+			if id, ok, err := l.submit(r, tasks, here); ok || err != nil {
 				return l, id, ok, err
 			}
 		}
@@ -240,8 +232,9 @@ func (s *Swarm) waitForSpace(ctx context.Context, r request, tasks []outgoing) e
 	s.mu.Lock()
 	space := s.space
 	s.mu.Unlock()
+	best := s.pick()
 	for _, l := range s.lanes { // one may have become free before we counted as waiting
-		if l.hasRoom(tasks) && l.state.Load() != int32(laneGone) {
+		if best == nil || l.state.Load() == best.state.Load() && l.hasRoom(tasks) {
 			return nil
 		}
 	}

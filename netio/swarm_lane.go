@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,13 +18,15 @@ import (
 // swarmLane is the client's side of one lane: it keeps a connection, and knows what is under way on it.
 type swarmLane struct {
 	lane
-	swarm    *Swarm
-	index    uint16
-	state    atomic.Int32 // a laneState
-	inflight atomic.Int32 // unanswered tasks, for picking
-	welcomed bool         // the gateway knows this lane; the run goroutine's
-	firstTry chan error   // one slot: how the first try to connect went
-	lastPing int64        // the keeper's
+	swarm      *Swarm
+	index      uint16
+	state      atomic.Int32 // a laneState
+	inflight   atomic.Int32 // unanswered tasks, for picking
+	welcomed   bool         // the gateway knows this lane; the run goroutine's, as are the next two
+	begun      uint64       // the clock of the hello by which the lane began
+	helloClock uint64       // the clock of the last hello: each has a higher one
+	firstTry   chan error   // one slot: how the first try to connect went
+	lastPing   int64        // the keeper's
 
 	// Guarded by lane.mu.
 	slots         []slot
@@ -37,7 +40,7 @@ type swarmLane struct {
 	freeStreams   []uint32
 	initialCredit int
 	heartbeats    time.Duration
-	pings         map[uint64]chan struct{}
+	pings         map[uint64]chan error
 	nextPing      uint64
 
 	answers []answer // the reader's scratch
@@ -47,7 +50,7 @@ type swarmLane struct {
 type laneState int32
 
 const (
-	laneGone       laneState = iota // away for longer than SwarmConfig.GiveUp, or refused for good
+	laneGone       laneState = iota // never welcome yet, away for longer than SwarmConfig.GiveUp, or refused for good
 	laneConnecting                  // tasks wait for the connection
 	laneDraining                    // the gateway is about to stop
 	laneUp
@@ -60,8 +63,9 @@ type slot struct {
 	index   int // of the task, for its sink
 	request request
 	body    []byte
-	sent    int64  // when it was handed over
-	takes   uint64 // what outbox.takes was then: it has been sent if that has grown
+	sent    int64 // when it was handed over
+	policy  RestartPolicy
+	parked  bool // a draining gateway has refused it: it waits for the next one
 }
 
 // request is what tasks have in common.
@@ -72,9 +76,10 @@ type request struct {
 
 // outgoing is a task on its way to a lane.
 type outgoing struct {
-	sink  sink
-	index int
-	body  []byte
+	sink   sink
+	index  int
+	body   []byte
+	policy RestartPolicy
 }
 
 // answer is a task's result on its way to who waits for it.
@@ -84,6 +89,7 @@ type answer struct {
 	name    string
 	status  Status
 	body    []byte // the lane's, during the call
+	task    []byte // what was sent
 	elapsed time.Duration
 }
 
@@ -94,17 +100,32 @@ type sink interface{ deliver(a answer) }
 // clockMillis is the client's clock of the protocol.
 func clockMillis() uint64 { return uint64(monotonic() / int64(time.Millisecond)) }
 
-// submit puts tasks into the outbox; all in one frame if they are several. False means that there is no room now.
-func (l *swarmLane) submit(r request, tasks []outgoing) (id uint32, ok bool, err error) {
-	now := monotonic()
+// submit puts tasks into the outbox; all in one frame if they are several. False means that there is no room now. With
+// here, the caller itself writes them if nobody else does: it waits for the answer anyway.
+func (l *swarmLane) submit(r request, tasks []outgoing, here bool) (id uint32, ok bool, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	id, ok, err = l.enqueue(r, tasks)
+	mine := ok && here && l.claimFlush()
+	if ok && !here {
+		l.startFlush()
+	}
+	l.mu.Unlock()
+	if mine {
+		runtime.Gosched() // callers that are ready to run put their tasks into the same write
+		l.flushHere()
+	}
+	return id, ok, err
+}
+
+// enqueue is submit without the flush. The caller holds mu.
+func (l *swarmLane) enqueue(r request, tasks []outgoing) (id uint32, ok bool, err error) {
+	now := monotonic()
 	if l.closed {
 		return 0, false, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
 	}
 	for i := range tasks {
-		if size := proto.TasksHeaderSize(r.name) + proto.TaskHeaderSize + len(tasks[i].body); size > l.out.limit {
-			return 0, false, fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, len(tasks[i].body), ErrTooLarge, l.out.limit)
+		if size := len(tasks[i].body); l.tooLarge(r, size) {
+			return 0, false, fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, size, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
 		}
 	}
 	if !l.roomFor(tasks) {
@@ -114,12 +135,12 @@ func (l *swarmLane) submit(r request, tasks []outgoing) (id uint32, ok bool, err
 		l.out.closeFrame()
 	}
 	for i := range tasks {
-		id = l.put(slot{sink: tasks[i].sink, used: true, index: tasks[i].index, request: r, body: tasks[i].body, sent: now})
+		id = l.put(slot{sink: tasks[i].sink, used: true, index: tasks[i].index, request: r, body: tasks[i].body, sent: now, policy: tasks[i].policy})
 	}
 	if len(tasks) > 1 {
 		l.out.closeOnTake()
 	}
-	l.appended()
+	l.grown()
 	return id, true, nil
 }
 
@@ -132,7 +153,6 @@ func (l *swarmLane) put(s slot) uint32 {
 	} else {
 		l.slots = append(l.slots, slot{})
 	}
-	s.takes = l.out.takes
 	l.slots[id] = s
 	l.inflight.Add(1)
 	l.bodies += int64(len(s.body))
@@ -144,17 +164,22 @@ func (l *swarmLane) put(s slot) uint32 {
 	return id
 }
 
+// tooLarge reports whether a body of so many bytes is above what the gateway takes. The caller holds mu.
+func (l *swarmLane) tooLarge(r request, size int) bool {
+	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.limit || int64(size) > l.windowBytes)
+}
+
 // roomFor reports whether the window and the outbox have room. The caller holds mu.
 func (l *swarmLane) roomFor(tasks []outgoing) bool {
-	if l.window == 0 { // not welcome yet: a few may wait
-		return len(l.slots)-len(l.free)+len(tasks) <= 1024 && l.out.unacknowledged() < proto.MinFrameLimit
-	}
 	size := int64(0)
 	for i := range tasks {
 		size += int64(len(tasks[i].body))
 	}
+	if l.window == 0 { // not welcome yet: a few small ones may wait
+		return len(l.slots)-len(l.free)+len(tasks) <= 1024 && l.out.unacknowledged()+int(size) < proto.MinFrameLimit/2
+	}
 	return l.window-len(l.slots)+len(l.free) >= len(tasks) && l.out.unacknowledged() < l.maxKept &&
-		(l.bodies == 0 || l.bodies+size <= l.windowBytes)
+		l.bodies+size <= l.windowBytes
 }
 
 // hasRoom is roomFor for those who do not hold mu.
@@ -189,8 +214,7 @@ func (l *swarmLane) abandon(id uint32, who sink, index int) bool {
 		}
 		id = uint32(moved) // a restart gave it another slot
 	}
-	l.slots[id].sink = nil
-	l.cancelSlot(id)
+	l.dismiss(id)
 	return true
 }
 
@@ -236,27 +260,32 @@ func (l *swarmLane) frame(f proto.Frame) error {
 func (l *swarmLane) results(rest []byte) error {
 	now := monotonic()
 	l.answers = l.answers[:0]
+	var malformed error
 	l.mu.Lock()
 	for len(rest) > 0 {
 		r, next, err := proto.NextResult(rest)
-		if err == nil && (int(r.ID) >= len(l.slots) || !l.slots[r.ID].used) {
+		if err == nil && (int(r.ID) >= len(l.slots) || !l.slots[r.ID].used || l.slots[r.ID].parked) {
 			err = fmt.Errorf("%w: result for task id %d, which is not in use", proto.ErrMalformed, r.ID)
 		}
 		if err != nil {
-			l.mu.Unlock()
-			return err
-		}
-		if s := l.take(r.ID); s.sink != nil {
-			l.answers = append(l.answers, answer{s.sink, s.index, s.request.name, r.Status, r.Body, time.Duration(now - s.sent)})
+			malformed = err // what came before it counts
+			break
 		}
 		rest = next
+		if r.Status == StatusDraining && l.slots[r.ID].sink != nil && l.swarm.carries() {
+			l.slots[r.ID].parked = true
+			continue
+		}
+		if s := l.take(r.ID); s.sink != nil {
+			l.answers = append(l.answers, answer{s.sink, s.index, s.request.name, r.Status, r.Body, s.body, time.Duration(now - s.sent)})
+		}
 	}
 	l.mu.Unlock()
 	for i := range l.answers {
 		l.answers[i].sink.deliver(l.answers[i])
 		l.answers[i] = answer{}
 	}
-	return nil
+	return malformed
 }
 
 // burst lets those go on who wait for a slot, and tells a gateway that drains at once what has arrived.
@@ -284,13 +313,14 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 	lost := time.Now()
 	for l.swarm.ctx.Err() == nil {
 		var err error
+		served := false
 		if k == nil {
 			k, welcome, err = l.connect(l.swarm.ctx)
 		}
 		if err == nil {
 			backoff.reset()
 			err = l.serve(k, welcome)
-			k = nil
+			k, served = nil, true
 			lost = time.Now()
 			if l.swarm.ctx.Err() != nil {
 				l.tried(ErrClosed)
@@ -300,13 +330,13 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 		}
 		l.tried(err)
 		if endsLane(err) {
-			l.restart(err, l.swarm.config.OnRestart)
+			l.restart(err, served && errors.Is(err, ErrDraining))
 		}
 		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
 			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
 				l.swarm.log.Warn("gateway given up", "url", l.swarm.url, "lane", l.index, "error", err)
 			}
-			l.restart(err, RestartReport)
+			l.restart(err, false)
 			l.swarm.wakeWaiters()
 		}
 		select {
@@ -333,9 +363,6 @@ func (l *swarmLane) tried(err error) {
 
 // serve attaches a connection and reads from it until it ends.
 func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
-	if l.welcomed && !welcome.Resumed {
-		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), l.swarm.config.OnRestart)
-	}
 	l.mu.Lock()
 	l.out.limit = int(min(welcome.FrameLimit, maxFrameLimit))
 	l.out.compress = proto.CompressNone
@@ -351,10 +378,18 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 		l.heartbeats = min(l.heartbeats, idle/3)
 	}
 	l.mu.Unlock()
+	if !welcome.Resumed {
+		l.begun = l.helloClock
+		l.state.CompareAndSwap(int32(laneGone), int32(laneConnecting))
+		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), false)
+	}
 	l.welcomed = true
 	if !l.attach(k, welcome.Received) {
 		l.welcomed = false
 		k.close()
+		if l.swarm.ctx.Err() != nil {
+			return ErrClosed
+		}
 		return fmt.Errorf("%w: received count %d of the welcome", proto.ErrMalformed, welcome.Received)
 	}
 	state := laneUp
@@ -371,8 +406,9 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 		k.linger()
 	}
 	l.detach()
+	l.losePings(err)
 	if l.swarm.config.NoSession {
-		l.restart(fmt.Errorf("connection lost (%w): %w", err, ErrLost), l.swarm.config.OnRestart)
+		l.restart(fmt.Errorf("connection lost (%w): %w", err, ErrLost), errors.Is(err, ErrDraining))
 	}
 	return err
 }
@@ -414,10 +450,14 @@ func explainDial(network, address string, err error) error {
 
 func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 	c := l.swarm.config
+	l.helloClock = max(clockMillis(), l.helloClock+1)
 	hello := proto.Hello{
 		MinVersion: proto.Version, MaxVersion: proto.Version, Features: proto.FeatureS2 | proto.FeatureZstd,
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
-		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: clockMillis(),
+		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: l.helloClock,
+	}
+	if l.welcomed {
+		hello.Extensions = []proto.Extension{proto.BegunExtension(l.begun)}
 	}
 	if _, err := conn.Write(proto.AppendHello(nil, hello)); err != nil {
 		return proto.Welcome{}, err
@@ -436,42 +476,6 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 		return w, fmt.Errorf("%w: window 0", proto.ErrMalformed)
 	}
 	return w, conn.SetDeadline(time.Time{})
-}
-
-// restart begins the lane anew with a gateway that does not know it. What was never sent is sent again; what was, ends
-// as lost or is sent again, as the policy says.
-func (l *swarmLane) restart(cause error, policy RestartPolicy) {
-	l.welcomed = false
-	l.recvMu.Lock()
-	l.mu.Lock()
-	gone := laneState(l.state.Load()) == laneGone
-	slots, takes := l.slots, l.out.takes
-	l.slots, l.free, l.bodies, l.deadlines = nil, nil, 0, 0
-	l.inflight.Store(0)
-	l.out.reset()
-	l.received.Store(0)
-	l.told.Store(0)
-	l.loseStreams(cause)
-	var lost []slot
-	for _, s := range slots {
-		switch {
-		case s.sink == nil:
-		case !gone && (s.takes == takes || policy == RestartRetry):
-			l.put(s)
-		default:
-			lost = append(lost, s)
-		}
-	}
-	l.mu.Unlock()
-	l.recvMu.Unlock()
-	for _, s := range lost {
-		text := cause.Error()
-		if s.takes == takes {
-			text = "it was never sent: " + text
-		}
-		s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusLost,
-			proto.AppendError(nil, proto.Error{Text: text}), time.Duration(monotonic() - s.sent)})
-	}
 }
 
 // leave says goodbye and ends the connection.
@@ -496,8 +500,7 @@ func (l *swarmLane) abandonAll() {
 	l.mu.Unlock()
 	for _, s := range slots {
 		if s.sink != nil {
-			s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusCanceled,
-				proto.AppendError(nil, proto.Error{Text: "swarm closed"}), time.Duration(monotonic() - s.sent)})
+			ending{s, StatusCanceled, proto.Error{Text: "swarm closed"}}.deliver()
 		}
 	}
 }
@@ -512,14 +515,13 @@ func (l *swarmLane) expireOverdue(now int64) {
 			s := &l.slots[id]
 			if s.sink != nil && s.request.deadline != 0 && uint64(now/int64(time.Millisecond)) > s.request.deadline+grace {
 				overdue = append(overdue, *s)
-				s.sink = nil
-				l.cancelSlot(uint32(id))
+				l.dismiss(uint32(id))
 			}
 		}
 	}
 	l.mu.Unlock()
 	for _, s := range overdue {
-		s.sink.deliver(answer{s.sink, s.index, s.request.name, StatusTimeout, nil, time.Duration(now - s.sent)})
+		s.sink.deliver(s.answer(StatusTimeout, nil))
 	}
 }
 

@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ type batch struct {
 	deadline int64     // as monotonic has it; 0: none
 	timer    timerNode // of the deadline
 	left     atomic.Int32
-	keep     bool // somebody may still hold a task: the garbage collector gets the batch
+	keep     atomic.Bool // somebody may still hold a task: the garbage collector gets the batch
 }
 
 // Task is one call at a gateway. It belongs to the subroutine from the call of its TaskFunc until Finish.
@@ -81,8 +82,10 @@ func (t *Task) Finish(result []byte, err error) {
 		t.hook <- outcome{append([]byte{}, result...), err}
 		return
 	}
-	t.answer(result, err)
-	t.release()
+	held := t.state.Load() == taskHeld
+	t.answer(result, err, held)
+	t.ctx.cancel(context.Canceled)
+	t.finished(held)
 }
 
 // FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
@@ -103,27 +106,38 @@ func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 // expire ends the wait of FinishAfter.
 func (t *Task) expire() { t.Finish(t.result, t.err) }
 
-// release gives up the slot, now or when the TaskFunc returns.
+// release gives up the slot of a task that was answered early, now or when its TaskFunc returns.
 func (t *Task) release() {
 	if t.hook != nil {
 		t.hook <- outcome{err: context.Canceled}
 		return
 	}
-	if b := t.b; t.state.Swap(taskFinished) == taskHeld {
-		p := b.h.gateway.pool
-		b.over()
-		p.Release()
-	}
+	t.finished(true)
 }
 
-// answer puts the task's result into the outbox, unless it has been answered already.
-func (t *Task) answer(result []byte, err error) {
+// finished gives up the slot, now or when the TaskFunc returns. Flushed says that the result is on its way; if not, it
+// is the worker's to flush after its turn, but for one that has left the task behind meanwhile.
+func (t *Task) finished(flushed bool) {
+	b := t.b
+	if t.state.Swap(taskFinished) != taskHeld {
+		return
+	}
+	p := b.h.gateway.pool
+	if !flushed {
+		b.h.flushTurn()
+	}
+	b.over()
+	p.Release()
+}
+
+// answer puts the task's result into the outbox, unless it has been answered already; with flush it leaves at once.
+func (t *Task) answer(result []byte, err error, flush bool) {
 	if err == nil {
-		t.b.h.answer(t, StatusOK, result)
+		t.b.h.answer(t, StatusOK, result, flush)
 		return
 	}
 	status, body := encodeError(err)
-	t.b.h.answer(t, status, body)
+	t.b.h.answer(t, status, body, flush)
 }
 
 // Len is the number of tasks; it makes batch a pool.Batch, as Run and Panicked do.
@@ -132,13 +146,16 @@ func (b *batch) Len() int { return len(b.tasks) }
 // Run runs task i on a worker.
 func (b *batch) Run(i int) (held bool) {
 	t := &b.tasks[i]
+	if b.deadline != 0 && monotonic() >= b.deadline { // its timer may be late when there is much to do
+		b.h.stop(t, StatusTimeout)
+	}
 	if t.answered.Load() { // cancelled, or past its deadline, before it began
 		b.over()
 		return false
 	}
 	if b.sub.call != nil || len(b.h.gateway.config.Interceptors) > 0 {
 		result, err := b.h.gateway.runCall(t)
-		t.answer(result, err)
+		t.answer(result, err, true)
 		t.ctx.cancel(context.Canceled)
 		b.over()
 		return false
@@ -155,11 +172,11 @@ func (b *batch) Run(i int) (held bool) {
 // again.
 func (b *batch) Panicked(i int, value any, stack []byte) {
 	t := &b.tasks[i]
-	b.keep = true
+	b.keep.Store(true)
 	b.h.panicked(b.sub.info.Name, value, stack)
 	t.state.Store(taskFinished)
 	_, body := encodeError(&Failure{Text: panicText(value)})
-	b.h.answer(t, StatusPanicked, body)
+	b.h.answer(t, StatusPanicked, body, true)
 	if t.ctx != nil {
 		t.ctx.cancel(context.Canceled)
 	}
@@ -171,10 +188,11 @@ func (b *batch) over() {
 	if b.left.Add(-1) > 0 {
 		return
 	}
+	b.h.frames.Add(-int64(len(b.frame.b)))
 	if b.deadline != 0 && !b.h.timers.remove(&b.timer) {
 		return // its expire may be under way: the garbage collector gets it
 	}
-	if b.keep || cap(b.tasks) > keptTasks {
+	if b.keep.Load() || cap(b.tasks) > keptTasks {
 		return
 	}
 	b.frame.free()
@@ -270,6 +288,9 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 			return nil, err
 		}
 		n := len(b.tasks)
+		if window := h.gateway.config.Window; n >= window {
+			return nil, fmt.Errorf("%w: more tasks in a frame than the window %d", proto.ErrMalformed, window)
+		}
 		if n < cap(b.tasks) {
 			b.tasks = b.tasks[:n+1]
 		} else {
@@ -278,5 +299,6 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 		b.tasks[n].b, b.tasks[n].id, b.tasks[n].body = b, t.id, t.body
 	}
 	b.left.Store(int32(len(b.tasks)))
+	h.frames.Add(int64(len(b.frame.b)))
 	return b, nil
 }

@@ -1,0 +1,133 @@
+package netio
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func TestBufferSizes(t *testing.T) {
+	for _, c := range []struct{ size, want int }{
+		{0, smallBuffer}, {1, smallBuffer}, {smallBuffer, smallBuffer}, {smallBuffer + 1, mediumBuffer},
+		{mediumBuffer + 1, largeBuffer}, {largeBuffer, largeBuffer}, {largeBuffer + 1, largeBuffer + 1},
+	} {
+		b := newBuffer(c.size)
+		if cap(b.b) != c.want || len(b.b) != 0 || b.room() != c.want {
+			t.Errorf("size %d: cap %d, len %d, want cap %d", c.size, cap(b.b), len(b.b), c.want)
+		}
+		b.b = append(b.b, "used"...)
+		b.free()
+	}
+	grown := newBuffer(1)
+	grown.b = append(grown.b[:cap(grown.b)], 1) // not a pool's size any more
+	grown.free()
+	for range 100 {
+		if b := newBuffer(1); cap(b.b) != smallBuffer || len(b.b) != 0 {
+			t.Fatalf("a used buffer comes with cap %d, len %d", cap(b.b), len(b.b))
+		}
+	}
+}
+
+// TestInbox pushes and pops at random and compares with a slice.
+func TestInbox(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var q inbox
+	var want [][]byte
+	var last, lastWant []byte // stay valid until the next pop
+	ident := int64(0)
+	for i := range 50_000 {
+		if rng.IntN(100) < 55-i/2500 {
+			body := bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(1<<rng.IntN(18)))
+			q.push(ident+int64(len(want)), body)
+			want = append(want, body)
+		} else if rng.IntN(2000) == 0 {
+			q.drop()
+			ident += int64(len(want))
+			want = nil
+		} else {
+			id, body, ok := q.pop()
+			if ok != (len(want) > 0) {
+				t.Fatalf("pop says %v with %d chunks", ok, len(want))
+			}
+			last, lastWant = nil, nil
+			if ok {
+				if id != ident || !bytes.Equal(body, want[0]) {
+					t.Fatalf("ident %d with %d bytes, want %d with %d", id, len(body), ident, len(want[0]))
+				}
+				last, lastWant = body, want[0]
+				want, ident = want[1:], ident+1
+			}
+		}
+		if !bytes.Equal(last, lastWant) {
+			t.Fatal("the last chunk changed before the next pop")
+		}
+	}
+}
+
+func TestConfigDefaultsAndLimits(t *testing.T) {
+	g, err := GatewayConfig{}.settle()
+	if err != nil || g.Listen[0] != DefaultURL || g.Workers != 1024 || g.Window != 64<<10 || g.FrameLimit != 4<<20 || g.Logger == nil || g.MaxHandlers < 16 {
+		t.Errorf("gateway: %+v, %v", g, err)
+	}
+	s, err := SwarmConfig{}.settle()
+	if err != nil || s.Connections != 4 || s.FrameLimit != 4<<20 || s.MaxBackoff != 2*time.Second || s.Logger == nil {
+		t.Errorf("swarm: %+v, %v", s, err)
+	}
+	if s, err := (SwarmConfig{MinBackoff: time.Minute}).settle(); err != nil || s.MaxBackoff < s.MinBackoff {
+		t.Errorf("back-off from %v to %v, %v", s.MinBackoff, s.MaxBackoff, err)
+	}
+	for i, c := range []GatewayConfig{
+		{FrameLimit: 4095}, {FrameLimit: 1<<30 + 1}, {Window: 1<<24 + 1}, {Listen: []string{"tcp://x"}},
+		{Listen: []string{DefaultURL, "http://localhost:1"}},
+	} {
+		if _, err := c.settle(); err == nil {
+			t.Errorf("gateway %d is taken", i)
+		}
+	}
+	for i, c := range []SwarmConfig{{FrameLimit: 100}, {Connections: 1<<16 + 1}} {
+		if _, err := c.settle(); err == nil {
+			t.Errorf("swarm %d is taken", i)
+		}
+	}
+}
+
+// A peer acknowledges after 64 KiB at the latest, so a smaller outbox would wait for ever.
+func TestConfigSendBufferHasRoomForAcknowledgements(t *testing.T) {
+	g, _ := GatewayConfig{SendBuffer: 1}.settle()
+	s, _ := SwarmConfig{SendBuffer: 1}.settle()
+	if g.SendBuffer < 256<<10 || s.SendBuffer < 256<<10 {
+		t.Errorf("gateway %d, swarm %d", g.SendBuffer, s.SendBuffer)
+	}
+}
+
+func TestSplitURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"tcp://127.0.0.1:0": "tcp 127.0.0.1:0", "tcp://[::1]:1857": "tcp [::1]:1857", "tcp://:1": "tcp :1",
+		"unix:///tmp/s": "unix /tmp/s",
+		"":              "", "localhost:1": "", "tcp://localhost": "", "tcp://h:1/path": "", "unix://relative": "", "unix://": "",
+		"udp://h:1": "", "tcp://%zz": "", "unix:///" + fmt.Sprintf("%0200d", 1): "",
+	} {
+		network, address, err := splitURL(url)
+		if got := network + " " + address; (err == nil) != (want != "") || err == nil && got != want {
+			t.Errorf("%q: %q, %v; want %q", url, got, err, want)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := backoff{least: 10 * time.Millisecond, most: time.Second}
+	for round := range 3 {
+		longest := b.least
+		for i := range 12 {
+			if d := b.next(); d < longest/2 || d > longest {
+				t.Errorf("round %d, pause %d is %v, want %v to %v", round, i, d, longest/2, longest)
+			}
+			longest = min(2*longest, b.most)
+		}
+		b.reset()
+	}
+}

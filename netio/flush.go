@@ -1,0 +1,134 @@
+package netio
+
+import "runtime"
+
+// How a lane is flushed: one goroutine at a time, that which has set flushing, takes what has been appended and writes
+// it, until there is nothing left. What is appended while it writes goes out with its next write, so a burst is one
+// write, and a single frame waits for nothing.
+
+// startFlush makes sure that somebody writes what is in the outbox, and soon. The caller holds mu.
+func (l *lane) startFlush() {
+	if l.claimFlush() {
+		go l.flush()
+	}
+}
+
+// claimFlush reports whether the caller has become the one who flushes. The caller holds mu.
+func (l *lane) claimFlush() bool {
+	if l.flushing || l.link == nil || l.parted {
+		return false
+	}
+	l.flushing = true
+	return true
+}
+
+// flush writes until there is nothing left, and waits for the socket where it must. It lets those go first who are
+// ready to run: they may be about to append.
+func (l *lane) flush() {
+	runtime.Gosched()
+	l.mu.Lock()
+	for {
+		k, control := l.takeRound()
+		if k == nil {
+			break
+		}
+		l.mu.Unlock()
+		n, err := k.write(l.pieces)
+		l.mu.Lock()
+		if !l.endRound(k, n, control, err) {
+			break
+		}
+	}
+	l.endFlush()
+	l.mu.Unlock()
+}
+
+// flushHere writes once, on the goroutine of the caller, who has claimed the flush and does not hold mu. It does not
+// wait: what the socket does not take at once, and what is appended meanwhile, is left to a goroutine.
+func (l *lane) flushHere() {
+	l.mu.Lock()
+	k, control := l.takeRound()
+	if k == nil {
+		l.endFlush()
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	n, err := k.tryWrite(l.pieces)
+	if err == nil {
+		if rest := skip(l.pieces, int(n)); len(rest) > 0 {
+			go l.flushRest(k, rest, n, control)
+			return
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.endRound(k, n, control, err) {
+		l.endFlush()
+	} else if len(l.out.control) > 0 || l.out.unsent() > 0 {
+		go l.flush()
+	} else {
+		l.endFlush()
+	}
+}
+
+// flushRest goes on with a round of which n bytes are written.
+func (l *lane) flushRest(k *link, rest [][]byte, n int64, control int) {
+	more, err := k.write(rest)
+	l.mu.Lock()
+	if !l.endRound(k, n+more, control, err) {
+		l.endFlush()
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	l.flush()
+}
+
+// takeRound moves what is to be written next to l.pieces; control is how much of it is control frames. A nil link means
+// that there is nothing to write, or nothing to write to. The caller holds mu.
+func (l *lane) takeRound() (k *link, control int) {
+	if l.link == nil {
+		return nil, 0
+	}
+	l.acknowledge()
+	control = len(l.out.control)
+	l.pieces = l.out.take(l.pieces[:0], mostWrite)
+	if len(l.pieces) == 0 {
+		return nil, 0
+	}
+	l.writingSince.Store(monotonic())
+	return l.link, control
+}
+
+// endRound records what was written. False means that the connection is broken: its reader finds out and detaches. The
+// caller holds mu.
+func (l *lane) endRound(k *link, n int64, control int, err error) bool {
+	l.writingSince.Store(0)
+	clear(l.pieces)
+	l.out.wrote(max(0, int(n)-control))
+	if err != nil {
+		k.close()
+		return false
+	}
+	l.spaceChanged()
+	return true
+}
+
+// endFlush lets the next one flush. The caller holds mu.
+func (l *lane) endFlush() {
+	l.flushing = false
+	l.flushed.Broadcast()
+}
+
+// skip returns the pieces without their first n bytes.
+func skip(pieces [][]byte, n int) [][]byte {
+	for len(pieces) > 0 && n >= len(pieces[0]) {
+		n -= len(pieces[0])
+		pieces = pieces[1:]
+	}
+	if n > 0 {
+		pieces[0] = pieces[0][n:]
+	}
+	return pieces
+}

@@ -1,0 +1,168 @@
+package netio
+
+import (
+	"context"
+	"time"
+
+	"shoal/proto"
+)
+
+// RestartPolicy says what becomes of tasks whose outcome is unknown, since the gateway that had them is gone or has
+// forgotten them. Those that it certainly never had are sent to its successor under every policy.
+type RestartPolicy int
+
+const (
+	// RestartDefault is that of the swarm; for the swarm it is RestartReport.
+	RestartDefault RestartPolicy = iota
+	// RestartReport ends them as lost.
+	RestartReport
+	// RestartRetry sends them to the gateway's next life: they run at least once.
+	RestartRetry
+)
+
+type restartKey struct{}
+
+// WithRestart returns a context whose calls and maps have this policy in place of the swarm's.
+func WithRestart(ctx context.Context, p RestartPolicy) context.Context {
+	return context.WithValue(ctx, restartKey{}, p)
+}
+
+// policyFor returns what holds for a call or a map: its own policy, else its context's, else the swarm's.
+func (s *Swarm) policyFor(ctx context.Context, own RestartPolicy) RestartPolicy {
+	if own == RestartDefault {
+		own, _ = ctx.Value(restartKey{}).(RestartPolicy)
+	}
+	if own == RestartDefault {
+		own = s.config.OnRestart
+	}
+	return own
+}
+
+// restart begins the lane anew with a gateway that does not know it. What the old one never had, and what it refused
+// because it was draining, is sent again; what it may have run ends as lost or is sent again, as the task's policy says.
+// Final means that the old gateway's last ack is all it took. Where the lane is given up everything ends.
+func (l *swarmLane) restart(cause error, final bool) {
+	l.welcomed = false
+	l.recvMu.Lock()
+	l.mu.Lock()
+	gone := laneState(l.state.Load()) == laneGone
+	unseen := l.unseen(final)
+	slots := l.slots
+	l.slots, l.free, l.bodies, l.deadlines = nil, nil, 0, 0
+	l.inflight.Store(0)
+	l.out.reset()
+	l.received.Store(0)
+	l.told.Store(0)
+	l.loseStreams(cause)
+	var over []ending
+	for id, s := range slots {
+		if s.sink == nil {
+			continue
+		}
+		_, notRun := unseen[uint32(id)]
+		notRun = notRun || s.parked
+		switch refused := l.refuses(s); {
+		case gone && s.parked:
+			over = append(over, ending{s, StatusDraining, proto.Error{Text: "no other gateway came up: " + cause.Error()}})
+		case gone && notRun:
+			over = append(over, ending{s, StatusLost, proto.Error{Code: codeNotRun, Text: "it was never sent: " + cause.Error()}})
+		case gone, !notRun && s.policy != RestartRetry:
+			over = append(over, ending{s, StatusLost, proto.Error{Text: cause.Error()}})
+		case refused != nil:
+			over = append(over, *refused)
+		default:
+			s.parked = false
+			l.put(s)
+		}
+	}
+	l.mu.Unlock()
+	l.recvMu.Unlock()
+	for _, e := range over {
+		e.deliver()
+	}
+}
+
+// unseen returns the ids of the tasks that the gateway certainly did not take: those in frames that were never written
+// to their end or, if its last ack is final, lie beyond it. The caller holds mu.
+func (l *swarmLane) unseen(final bool) map[uint32]struct{} {
+	seen := l.out.written
+	if final {
+		seen = l.out.acked
+	}
+	ids := map[uint32]struct{}{}
+	l.out.beyond(seen, func(f proto.Frame) {
+		if f.Kind != proto.KindTasks {
+			return
+		}
+		payload := f.Payload
+		if f.Compression() != proto.CompressNone {
+			size, err := proto.ExpandedSize(f, maxFrameLimit)
+			if err != nil {
+				return
+			}
+			payload = make([]byte, size)
+			if proto.Expand(payload, f) != nil {
+				return
+			}
+		}
+		_, _, rest, err := proto.ParseTasksHeader(payload)
+		for err == nil && len(rest) > 0 {
+			var id uint32
+			if id, _, rest, err = proto.NextTask(rest); err == nil {
+				ids[id] = struct{}{}
+			}
+		}
+	})
+	return ids
+}
+
+// refuses says how a task ends that the limits of the lane's next gateway, where they are known, have no room for. The
+// caller holds mu.
+func (l *swarmLane) refuses(s slot) *ending {
+	if l.window == 0 {
+		return nil
+	}
+	if l.tooLarge(s.request, len(s.body)) {
+		return &ending{s, StatusFailed, proto.Error{Code: proto.CodeTooLarge, Text: "the gateway's next life takes smaller frames"}}
+	}
+	if len(l.slots)-len(l.free) >= l.window || l.bodies > 0 && l.bodies+int64(len(s.body)) > l.windowBytes {
+		return &ending{s, StatusBusy, proto.Error{Text: "the gateway's next life has a smaller window"}}
+	}
+	return nil
+}
+
+// ending is how a task ends at the client.
+type ending struct {
+	slot   slot
+	status Status
+	err    proto.Error
+}
+
+func (e ending) deliver() {
+	a := e.slot.answer(e.status, nil)
+	if e.err.Text != "" || e.err.Code != 0 {
+		a.body = proto.AppendError(nil, e.err)
+	}
+	a.sink.deliver(a)
+}
+
+// answer makes the answer of a task that was in a slot.
+func (s *slot) answer(status Status, body []byte) answer {
+	return answer{sink: s.sink, index: s.index, name: s.request.name, status: status, body: body,
+		task: s.body, elapsed: time.Duration(monotonic() - s.sent)}
+}
+
+// carries reports whether tasks that a draining gateway refuses wait for the next one.
+func (s *Swarm) carries() bool { return s.config.Wait > 0 }
+
+// dismiss ends the wait for the answer of a task and cancels it at the gateway; one that the gateway does not have is
+// over at once, and true says that no answer will come. The caller holds mu.
+func (l *swarmLane) dismiss(id uint32) bool {
+	if l.slots[id].parked {
+		l.take(id)
+		return true
+	}
+	l.slots[id].sink = nil
+	l.cancelSlot(id)
+	return false
+}
