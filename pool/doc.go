@@ -15,6 +15,8 @@
 //  4. [Batch.Run] returns. The worker keeps its slot and claims the next task; or, if the task is
 //     held (it goes on without a goroutine: a timer, an answer to come), the slot stays with the
 //     task until [Pool.Release], and the worker needs another one to go on.
+//     Of a [QuickBatch], whose tasks never block, several are claimed and run in one step; each has
+//     a slot while it runs.
 //  5. A worker that finds nothing in any shard gives its slot back and parks.
 //
 // # Fairness

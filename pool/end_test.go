@@ -138,9 +138,11 @@ func TestIdleWorkersRetire(t *testing.T) {
 		}
 		nap(50, time.Second)
 		workers("all busy", 50)
+		time.Sleep(time.Second)
+		synctest.Wait()     // they have parked
 		for i := range 12 { // five of them stay in use
 			time.Sleep(time.Second)
-			if i == 8 { // idle for 8s now
+			if i == 7 { // idle for 8s now
 				workers("after 8s", 50)
 			}
 			nap(5, time.Second/2)

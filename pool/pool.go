@@ -49,6 +49,17 @@ type Batch interface {
 	Panicked(i int, value any, stack []byte)
 }
 
+// QuickBatch is a Batch whose tasks are short and never block, so that a worker may claim several of them at once: that
+// costs one step of the pool for all of them.
+type QuickBatch interface {
+	Batch
+	// Grain is how many tasks may be claimed at once, 1 if none of this holds. It is asked once, by Submit.
+	Grain() int
+	// RunSome runs the n tasks from i on, in place of Run, and returns how many of them are held. It must not panic:
+	// each of the n is then told as Panicked.
+	RunSome(i, n int) (held int)
+}
+
 // Stats is a look at a pool. The figures are each exact, but not of the same instant.
 type Stats struct {
 	Workers  int    // goroutines alive
@@ -65,6 +76,8 @@ type Stats struct {
 type Pool struct {
 	shards []*shard // fixed by New
 	slots  slots
+
+	processors int // GOMAXPROCS when the pool was made
 
 	nextShard atomic.Uint32 // of the next queue
 	turn      atomic.Uint32 // the shard that is served first when a slot comes free
@@ -96,6 +109,7 @@ func New(c Config) *Pool {
 	}
 	p := &Pool{
 		shards:     make([]*shard, c.Shards),
+		processors: runtime.GOMAXPROCS(0),
 		done:       make(chan struct{}),
 		idlePeriod: max(c.IdleTimeout/idleTicks, time.Millisecond),
 	}
@@ -119,18 +133,28 @@ func (p *Pool) NewQueue(limit int) *Queue {
 // Release gives back the slot of a held task. It panics if there is no slot to give back: some
 // task was released twice, or released and not held.
 func (p *Pool) Release() {
-	p.freed(p.slots.release())
+	p.freed(p.slots.release(), 1)
 }
 
-// freed follows every slot given back; used is how many are left in use.
-func (p *Pool) freed(used uint32) {
-	if used == p.slots.limit-1 {
+// freed follows slots given back; used is how many are left in use.
+func (p *Pool) freed(used, given uint32) {
+	if used+given >= p.slots.limit {
 		// The pool was full, so wakers may have gone away for want of a slot.
 		p.wakeAll()
 	}
 	if used == 0 && p.closing.Load() {
 		p.endIfDrained()
 	}
+}
+
+// Busy reports whether there are tasks that may start and slots for them: the workers keep the processors busy.
+func (p *Pool) Busy() bool {
+	for _, s := range p.shards {
+		if s.ready.Load() {
+			return !p.slots.full()
+		}
+	}
+	return false
 }
 
 // Stats looks at the pool. It takes every lock once, so it is not for each task.

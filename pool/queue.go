@@ -24,7 +24,10 @@ type Queue struct {
 // queue has room for (tasks in spans take no room), ErrClosed if the queue or the pool is closed. It never blocks. A batch of no
 // tasks is taken and forgotten.
 func (q *Queue) Submit(b Batch) error {
-	n := b.Len()
+	n, grain := b.Len(), 1
+	if quick, ok := b.(QuickBatch); ok {
+		grain = min(quick.Grain(), mostGrain)
+	}
 	s := q.shard
 	s.mu.Lock()
 	switch {
@@ -38,7 +41,7 @@ func (q *Queue) Submit(b Batch) error {
 		s.mu.Unlock()
 		return nil
 	}
-	q.push(entry{b, 0, int32(n)})
+	q.push(entry{b, 0, int32(n), int32(grain)})
 	q.waiting += n
 	s.waiting += n
 	q.enlist()
@@ -48,7 +51,7 @@ func (q *Queue) Submit(b Batch) error {
 }
 
 // AfterTurn has f called by each worker that has run tasks of this queue one after the other, when it turns to
-// something else, parks, or has run 64 of them: so that what their runs have gathered, answers to write, say, can be
+// something else, parks, or has run 128 of them: so that what their runs have gathered, answers to write, say, can be
 // seen to at once for all of them, and is seen to for the last. It must be called before the first Submit, and f must
 // not block.
 func (q *Queue) AfterTurn(f func()) { q.turned = f }
@@ -122,12 +125,18 @@ func (q *Queue) push(e entry) {
 	q.end++
 }
 
-// pop takes the first waiting task from the list; there is one.
-func (q *Queue) pop() task {
+// grain is how many of the first waiting tasks may be taken at once; there is one.
+func (q *Queue) grain() int {
 	e := &q.head.entries[q.first]
-	t := task{e.batch, int(e.next), q}
-	q.waiting--
-	if e.next++; e.next < e.end {
+	return int(min(e.grain, e.end-e.next))
+}
+
+// pop takes the first n waiting tasks from the list, not more than grain says or 1.
+func (q *Queue) pop(n int) task {
+	e := &q.head.entries[q.first]
+	t := task{e.batch, int(e.next), n, q}
+	q.waiting -= n
+	if e.next += int32(n); e.next < e.end {
 		return t
 	}
 	*e = entry{} // the batch is its runners' now
@@ -157,5 +166,5 @@ func (q *Queue) unpop(t task) {
 		q.head, q.first = c, chunkEntries
 	}
 	q.first--
-	q.head.entries[q.first] = entry{t.batch, i, i + 1}
+	q.head.entries[q.first] = entry{t.batch, i, i + 1, 1}
 }

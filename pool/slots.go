@@ -47,6 +47,36 @@ func (s *slots) hold() bool {
 	}
 }
 
+// takeMore gets a worker that has a slot up to n more, and returns how many.
+func (s *slots) takeMore(n int) int {
+	for {
+		v := s.word.Load()
+		n := min(n, int(s.limit)-int(uint32(v)))
+		if n <= 0 || s.word.CompareAndSwap(v, v+int64(n)) {
+			return max(n, 0)
+		}
+	}
+}
+
+// settle follows a run of n tasks that had a slot each: those that are held keep theirs, the worker keeps one or, if all
+// are held, gets another one; false: there is none. The rest is given back.
+func (s *slots) settle(n, held int) (kept bool, used, given uint32) {
+	if held < n {
+		given = uint32(n - held - 1)
+		return true, uint32(s.word.Add(int64(held)*oneHeld - int64(given))), given
+	}
+	for {
+		v := s.word.Load()
+		after, took := v+int64(held)*oneHeld, false
+		if uint32(v) < s.limit {
+			after, took = after+1, true
+		}
+		if s.word.CompareAndSwap(v, after) {
+			return took, uint32(after), 0
+		}
+	}
+}
+
 // release returns the slot of a held task and says how many are still in use.
 func (s *slots) release() uint32 {
 	v := s.word.Add(-oneHeld - 1)

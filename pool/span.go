@@ -48,7 +48,7 @@ func (s *shard) fill(sp *span, q *Queue, n int) {
 		sp.tasks = new([quantum - 1]task)
 	}
 	for i := range n {
-		sp.tasks[i] = q.pop()
+		sp.tasks[i] = q.pop(1)
 	}
 	sp.at, sp.from, sp.seen = s, q, 0
 	sp.place, sp.open = len(s.open), true

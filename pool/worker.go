@@ -1,6 +1,9 @@
 package pool
 
-import "runtime/debug"
+import (
+	"runtime"
+	"runtime/debug"
+)
 
 // worker is a goroutine that runs tasks, one after the other, while it finds any. It is owned by
 // the pool. It has a slot except while it is parked; it ends when the idle timer retires it or the
@@ -15,6 +18,7 @@ type worker struct {
 	span  span        // what it has claimed for later
 	queue *Queue      // whose tasks it has run since it last called turned, or nil
 	ran   int         // how many
+	spent int         // tasks run since it last let others go first
 }
 
 // run is the goroutine. A task that calls Goexit takes the goroutine away; the worker goes on in
@@ -42,6 +46,11 @@ func (w *worker) work() (again bool) {
 		}
 	}()
 	for {
+		if w.spent >= turnTasks && w.woken == nil && !w.yield() { // a woken worker looks first: others wait for it
+			w.turn(nil)
+			w.leave()
+			return w.park(true)
+		}
 		t, ok := w.span.pop()
 		if !ok {
 			t, ok = w.next()
@@ -50,19 +59,47 @@ func (w *worker) work() (again bool) {
 			w.turn(nil)
 			return w.park(true)
 		}
-		if t.queue != w.queue || w.ran == turnTasks {
+		if t.queue != w.queue || w.ran >= turnTasks {
 			w.turn(t.queue)
 		}
-		w.ran++
-		w.task = t
-		held := t.batch.Run(t.index)
-		w.task = task{}
-		if held && !w.pool.slots.hold() {
+		w.ran += t.n
+		w.spent += t.n
+		if !w.runTask(t) {
 			w.turn(nil)
 			w.leave()
 			return w.park(false)
 		}
 	}
+}
+
+// yield lets the goroutines go first that are ready to run: a worker that always finds work would otherwise keep its
+// processor for 10 ms at a time, from those, too, who bring the work of others. It returns false if the worker is one
+// too many. Who has come as far as this does not block, and more such workers than processors only wait for each other;
+// should the others be blocked, parking wakes the next.
+func (w *worker) yield() bool {
+	w.spent = 0 // so that one who is woken never parks before it has seen to its shard's waking flag
+	if running, _ := w.pool.slots.load(); running > w.pool.processors+1 {
+		return false
+	}
+	runtime.Gosched()
+	return true
+}
+
+// runTask runs what was claimed; false: what is held has taken the worker's slot, and there is no other.
+func (w *worker) runTask(t task) bool {
+	w.task = t
+	if t.n == 1 {
+		held := t.batch.Run(t.index)
+		w.task = task{}
+		return !held || w.pool.slots.hold()
+	}
+	held := t.batch.(QuickBatch).RunSome(t.index, t.n)
+	w.task = task{}
+	kept, used, given := w.pool.slots.settle(t.n, held)
+	if given > 0 {
+		w.pool.freed(used, given)
+	}
+	return kept
 }
 
 // turn ends the worker's run of tasks of one queue, and begins one of the next.
@@ -80,9 +117,15 @@ func (w *worker) cutOff(v any) {
 	if v == nil {
 		v = ErrGoexit
 	}
-	w.pool.panicked.Add(1)
+	if t.n > 1 {
+		_, used, given := w.pool.slots.settle(t.n, 0)
+		defer w.pool.freed(used, given)
+	}
+	w.pool.panicked.Add(uint64(t.n))
 	defer func() { _ = recover() }() // from Panicked; see doc.go
-	t.batch.Panicked(t.index, v, debug.Stack())
+	for i := range t.n {
+		t.batch.Panicked(t.index+i, v, debug.Stack())
+	}
 }
 
 // next finds a task. A worker that was woken sees here that the next one is.
@@ -150,7 +193,8 @@ func (w *worker) park(slot bool) bool {
 	parked := p.pushIdle(w)
 	// Only now the slot, so that who gets it finds this worker rather than start a new one.
 	if slot {
-		p.freed(p.slots.give())
+		p.freed(p.slots.give(), 1)
+		p.wakeAll() // who parks need not have found nothing
 	}
 	if !parked {
 		return false
@@ -159,7 +203,7 @@ func (w *worker) park(slot bool) bool {
 	if s == nil {
 		return false
 	}
-	w.home, w.woken = s.index, s
+	w.home, w.woken, w.spent = s.index, s, 0
 	return true
 }
 
