@@ -93,15 +93,3 @@ func (s *Swarm) ask(ctx context.Context, name string, answer any) error {
 	}
 	return nil
 }
-
-// busySummary says what a drain still waits for.
-func busySummary(busy []*handler) string {
-	tasks, streams := 0, 0
-	for _, h := range busy {
-		h.mu.Lock()
-		tasks += h.unanswered
-		streams += len(h.streams)
-		h.mu.Unlock()
-	}
-	return fmt.Sprintf("%d tasks and %d streams of %d connections were cut off", tasks, streams, len(busy))
-}

@@ -20,7 +20,8 @@ type pendingCall struct {
 var pendingCalls = sync.Pool{New: func() any { return &pendingCall{done: make(chan struct{}, 1)} }}
 
 // deliver copies the answer for the caller, who then owns it.
-func (p *pendingCall) deliver(a answer) {
+func (p *pendingCall) deliver(answers []answer) {
+	a := &answers[0]
 	if a.status == StatusOK {
 		p.result = append([]byte{}, a.body...)
 	} else {

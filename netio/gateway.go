@@ -50,6 +50,7 @@ type Gateway struct {
 	subroutines registry
 	draining    atomic.Bool
 	counters    counters
+	early       tally // tasks answered before their subroutine's end: cancelled, timed out or cut off
 
 	// Set by Start, not changed afterwards.
 	config GatewayConfig
@@ -64,10 +65,13 @@ type Gateway struct {
 	urls      []string
 	handlers  map[*handler]struct{}
 	sessions  map[sessionKey]*handler
-	greeting  map[net.Conn]struct{} // connections that have not said hello
-	nextTimer int
-	stopping  chan struct{} // closed when the end begins
-	stopAsked chan struct{} // closed when a client asked for the end
+	greeting  map[*link]struct{} // connections that have not said hello
+	nextTurn  int                // of the next handler
+	pollers   []*poller          // each made when it is first needed; nil where there are none
+	stopping  chan struct{}      // closed when the end begins
+	stopAsked chan struct{}      // closed when a client asked for the end
+	hurry     chan struct{}      // closed when Close cuts a drain short
+	stopped   chan struct{}      // closed at the very end
 	running   sync.WaitGroup
 }
 
@@ -136,14 +140,23 @@ func (g *Gateway) Start() error {
 		g.listeners = append(g.listeners, ln)
 		g.urls = append(g.urls, ln.Addr().Network()+"://"+ln.Addr().String())
 	}
+	g.serve(config)
+	return nil
+}
+
+// serve makes a gateway of what listens. The caller holds mu.
+func (g *Gateway) serve(config GatewayConfig) {
 	g.config, g.log, g.life = config, config.Logger, newID()
 	g.pool = pool.New(pool.Config{Workers: config.Workers})
 	g.timers = make([]timers, runtime.GOMAXPROCS(0))
+	g.pollers = make([]*poller, runtime.GOMAXPROCS(0))
 	g.handlers = map[*handler]struct{}{}
 	g.sessions = map[sessionKey]*handler{}
-	g.greeting = map[net.Conn]struct{}{}
+	g.greeting = map[*link]struct{}{}
 	g.stopping = make(chan struct{})
 	g.stopAsked = make(chan struct{})
+	g.hurry = make(chan struct{})
+	g.stopped = make(chan struct{})
 	g.registerBuiltins()
 	g.state = gatewayServing
 	for _, ln := range g.listeners {
@@ -153,7 +166,6 @@ func (g *Gateway) Start() error {
 	g.running.Add(1)
 	go g.sweep()
 	g.log.Info("gateway serves", "listen", g.urls, "workers", config.Workers, "max_handlers", config.MaxHandlers)
-	return nil
 }
 
 // URLs returns the addresses that the gateway listens on, with the ports it was given.
@@ -182,24 +194,38 @@ func (g *Gateway) askStop() {
 	}
 }
 
-// Shutdown drains: new tasks are refused as draining, what runs is finished, every answer leaves; then everything is
-// closed and nil returned. When ctx ends first, the rest is cut off, and the error says how much. Lanes without a
+// Shutdown drains: new tasks, and those that have not begun, are refused as draining, what runs is finished, every answer leaves; then everything is
+// closed and nil returned. When ctx ends first, the rest is cut off, and the error says what. It matches ErrStillRunning
+// where subroutines have not returned although their callers have left, and names them. Lanes without a
 // connection have until then to come back for their answers.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	if !g.drain(ctx) {
 		return nil
 	}
 	err := g.waitIdle(ctx)
-	g.stop()
-	return err
+	return errors.Join(err, g.stop())
 }
 
-// Close ends the gateway without draining.
+// Close ends the gateway without draining, and cuts short a Shutdown that is under way.
 func (g *Gateway) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if g.drain(ctx) {
-		g.stop()
+		_ = g.stop()
+		return nil
+	}
+	g.mu.Lock()
+	if g.state == gatewayDraining {
+		select {
+		case <-g.hurry:
+		default:
+			close(g.hurry)
+		}
+	}
+	stopped := g.stopped
+	g.mu.Unlock()
+	if stopped != nil {
+		<-stopped
 	}
 	return nil
 }
@@ -229,14 +255,21 @@ func (g *Gateway) drain(ctx context.Context) bool {
 func (g *Gateway) waitIdle(ctx context.Context) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
 		if busy := g.busy(); len(busy) == 0 {
 			return nil
 		} else {
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("drain cut short (%w): %s", ctx.Err(), busySummary(busy))
+			case <-g.hurry:
+				return fmt.Errorf("drain cut short (%w): %s", ErrClosed, busySummary(busy))
 			case <-tick.C:
+			}
+			if n%8 == 0 {
+				for _, h := range busy {
+					h.askAck()
+				}
 			}
 		}
 	}
@@ -256,15 +289,15 @@ func (g *Gateway) busy() []*handler {
 }
 
 // stop closes everything and waits until no goroutine of the gateway is left, but for subroutines that do not return.
-func (g *Gateway) stop() {
+func (g *Gateway) stop() error {
 	g.mu.Lock()
 	g.state = gatewayStopped
 	close(g.stopping)
 	for _, ln := range g.listeners {
 		_ = ln.Close()
 	}
-	for conn := range g.greeting {
-		_ = conn.Close()
+	for k := range g.greeting {
+		k.close()
 	}
 	handlers := make([]*handler, 0, len(g.handlers))
 	for h := range g.handlers {
@@ -277,12 +310,21 @@ func (g *Gateway) stop() {
 	}
 	ends.Wait()
 	g.running.Wait()
+	for _, p := range g.pollers {
+		if p != nil {
+			p.close()
+		}
+	}
 	closing, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	var left error
 	if err := g.pool.Close(closing); err != nil {
-		g.log.Warn("gateway leaves subroutines behind that do not return", "error", err)
+		left = g.leftBehind()
+		g.log.Warn("gateway leaves something behind", "error", left)
 	}
+	close(g.stopped)
 	g.log.Info("gateway stopped", "tasks", g.counters.tasks.Load(), "panics", g.counters.panics.Load())
+	return left
 }
 
 // Stats says what a gateway does right now, and its totals.

@@ -172,18 +172,18 @@ func TestGatewayHTTPClient(t *testing.T) {
 }
 
 func TestGatewayIdleTimeout(t *testing.T) {
-	g := startGateway(t, GatewayConfig{IdleTimeout: 50 * time.Millisecond})
+	g := startGateway(t, GatewayConfig{IdleTimeout: 300 * time.Millisecond})
 	p := connect(t, g).greet(helloFor())
-	if p.welcome.IdleTimeout != 50 {
+	if p.welcome.IdleTimeout != 300 {
 		t.Errorf("welcome says %d ms", p.welcome.IdleTimeout)
 	}
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1}) // pings as often as the gateway wants it
 	start := time.Now()
 	p.goodbye(proto.GoodbyeIdle)
-	if waited := time.Since(start); waited < 30*time.Millisecond {
+	if waited := time.Since(start); waited < 200*time.Millisecond {
 		t.Errorf("cut off after %v", waited)
 	}
-	eventually(t, "several idle times have passed", func() bool { return time.Since(start) > 250*time.Millisecond })
+	eventually(t, "several idle times have passed", func() bool { return time.Since(start) > 800*time.Millisecond })
 	if s.Connected() != 1 {
 		t.Error("a client that pings was cut off")
 	}

@@ -23,26 +23,27 @@ const greetings = 1024
 // greet does the handshake of one connection, on a goroutine of its own, and leaves it to a reader.
 func (g *Gateway) greet(conn net.Conn) {
 	defer g.running.Done()
+	k := newLink(conn)
 	g.mu.Lock()
 	full := len(g.greeting) >= greetings
 	stopped := g.state == gatewayStopped
 	if !full && !stopped {
-		g.greeting[conn] = struct{}{}
+		g.greeting[k] = struct{}{}
 	}
 	g.mu.Unlock()
 	if full || stopped {
-		_ = conn.Close()
+		k.close()
 		return
 	}
 	defer func() {
 		g.mu.Lock()
-		delete(g.greeting, conn)
+		delete(g.greeting, k)
 		g.mu.Unlock()
 	}()
 
-	k := newLink(conn)
 	_ = conn.SetDeadline(time.Now().Add(g.config.HandshakeTimeout))
 	hello, err := readHello(conn)
+	heard := isGoodbye(err)
 	if err == nil {
 		err = g.admit(k, hello)
 	}
@@ -53,7 +54,7 @@ func (g *Gateway) greet(conn net.Conn) {
 		err = fmt.Errorf("no hello within %v: %w", g.config.HandshakeTimeout, ErrIdle)
 	}
 	g.log.Info("connection refused", "remote", conn.RemoteAddr().String(), "error", err)
-	if bye, ok := goodbyeFor(err); ok {
+	if bye, ok := goodbyeFor(err); ok && !heard {
 		_ = conn.SetDeadline(time.Now().Add(lingerTime))
 		_, _ = conn.Write(proto.AppendGoodbye(nil, bye))
 		k.linger()
@@ -176,9 +177,10 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
 	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer)
 	h.out.forgetful = !resumable
-	h.timers = &g.timers[g.nextTimer%len(g.timers)]
-	g.nextTimer++
-	h.queue = g.pool.NewQueue(g.config.Window)
+	h.turn = g.nextTurn
+	g.nextTurn++
+	h.timers = &g.timers[h.turn%len(g.timers)]
+	h.queue = g.pool.NewQueue(2 * g.config.Window) // cancelled tasks stay in it until their turn, and their ids are used again
 	h.queue.AfterTurn(h.flushTurn)
 	h.ctx, h.cancel = context.WithCancelCause(context.WithValue(context.Background(), handlerKey, h))
 	g.handlers[h] = struct{}{}
@@ -257,15 +259,39 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 		return true, err
 	}
 	g.log.Debug("connection attached", "remote", h.peer(), "resumed", resumed, "lane", hello.Lane)
-	g.running.Add(1)
-	go g.read(h, k)
+	g.read(h, k)
 	return true, nil
 }
 
-// read is the goroutine of one connection: it reads until the connection ends.
+// read has a poller read from the connection until it ends, or a goroutine where no poller can.
 func (g *Gateway) read(h *handler, k *link) {
-	defer g.running.Done()
-	err := k.readLoop(func(src []byte) (int, int, error) { return h.receive(k, src) })
+	receive := func(src []byte) (int, int, error) { return h.receive(k, src) }
+	ended := func(err error) {
+		defer g.running.Done()
+		g.readEnded(h, k, err)
+	}
+	g.running.Add(1)
+	if p := g.pollerFor(h, k); p == nil || !p.add(k, receive, ended) {
+		go func() { ended(k.readLoop(receive)) }()
+	}
+}
+
+// pollerFor returns the poller that is to read for a connection, nil if none can.
+func (g *Gateway) pollerFor(h *handler, k *link) *poller {
+	if k.raw == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &g.pollers[h.turn%len(g.pollers)]
+	if *p == nil {
+		*p, _ = newPoller(g.pool.Busy) // without one, a goroutine reads
+	}
+	return *p
+}
+
+// readEnded sees to a connection that nothing is read from any more.
+func (g *Gateway) readEnded(h *handler, k *link, err error) {
 	if errors.Is(err, errDetached) {
 		k.close()
 		return
@@ -318,6 +344,9 @@ func (g *Gateway) endHandler(h *handler, cause error) {
 		h.mu.Unlock()
 		if k != nil {
 			h.farewell(k, bye)
+			if bye.Code == proto.GoodbyeDraining { // what the client learns now decides what it runs again
+				k.awaitEnd()
+			}
 		}
 	}
 	h.detach()

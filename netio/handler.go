@@ -17,6 +17,7 @@ import (
 type handler struct {
 	lane
 	gateway *Gateway
+	turn    int // which of the gateway's timers and pollers are its
 	timers  *timers
 	queue   *pool.Queue
 
@@ -204,7 +205,7 @@ func (h *handler) refusals(n int) error {
 func (h *handler) answer(t *Task, status Status, body []byte, flush bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t.answered.Load() {
+	if t.answered {
 		return
 	}
 	h.answerLocked(t, status, body)
@@ -224,7 +225,7 @@ func (h *handler) flushTurn() {
 }
 
 func (h *handler) answerLocked(t *Task, status Status, body []byte) {
-	t.answered.Store(true)
+	t.answered = true
 	h.slots[t.id] = nil
 	h.unanswered--
 	h.bodies -= int64(len(t.body))
@@ -271,7 +272,7 @@ func (h *handler) cancelTask(id uint32) {
 // stop answers a task early and tells its subroutine.
 func (h *handler) stop(t *Task, status Status) {
 	h.mu.Lock()
-	if t.answered.Load() {
+	if t.answered {
 		h.mu.Unlock()
 		return
 	}
@@ -281,10 +282,12 @@ func (h *handler) stop(t *Task, status Status) {
 // stopLocked is stop with mu held; it unlocks. After that t is touched only if its wait was taken out, since then
 // nobody else finishes it.
 func (h *handler) stopLocked(t *Task, status Status) {
+	h.gateway.early.add(t.b.sub.info.Name)
 	h.answerLocked(t, status, nil)
 	h.startFlush()
 	ctx := t.ctx
 	waited := h.timers.remove(&t.timer)
+	t.early.Store(true) // last: a worker that sees it lets go of the task without taking mu
 	h.mu.Unlock()
 	cause := context.Canceled
 	if status == StatusTimeout {
@@ -316,17 +319,27 @@ func (h *handler) end(cause error) {
 	h.mu.Unlock()
 }
 
-// idle reports whether the handler has nothing under way and nothing to send.
+// idle reports whether the handler has nothing under way and its client has everything, as far as that can be known.
 func (h *handler) idle() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.unanswered > 0 || len(h.streams) > 0 {
 		return false
 	}
-	if h.link == nil {
-		return !h.resumable || h.out.unacknowledged() == 0
+	if h.resumable {
+		return h.out.unacknowledged() == 0
 	}
-	return h.out.unsent() == 0 && !h.flushing
+	return h.link == nil || h.out.unsent() == 0 && !h.flushing
+}
+
+// askAck makes the client say what has arrived, where only that keeps a drain waiting: a pong follows an ack.
+func (h *handler) askAck() {
+	h.mu.Lock()
+	waiting := h.unanswered == 0 && len(h.streams) == 0 && h.out.unsent() == 0 && h.out.unacknowledged() > 0
+	h.mu.Unlock()
+	if waiting {
+		h.control(func(dst []byte) []byte { return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPing}) })
+	}
 }
 
 // panicked logs what a subroutine's panic left behind.

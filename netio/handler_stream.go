@@ -66,6 +66,9 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 		if status == StatusPanicked {
 			err = &Failure{Status: StatusPanicked, Text: err.Error()}
 		}
+		if s.ctx.Err() != nil {
+			s.stopped() // that is how it ends, whatever the subroutine made of it
+		}
 		h.mu.Lock()
 		s.finish(result, err)
 		h.mu.Unlock()

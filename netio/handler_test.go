@@ -126,7 +126,9 @@ func (p *raw) echoIn(id uint32) {
 
 func TestHandlerStatuses(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
-	g.HandleTask("table", NewTable(map[string]TableEntry{"known": {[]byte("1"), 0}, "slow": {[]byte("2"), time.Millisecond}}).Run)
+	table := NewTable(map[string]TableEntry{"known": {[]byte("1"), 0}, "slow": {[]byte("2"), time.Millisecond}})
+	g.HandleTask("table as task", table.Run)
+	g.HandleTable("table", table)
 	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return nil })
 	g.HandleCall("own", func(context.Context, []byte) ([]byte, error) {
 		return nil, fmt.Errorf("wrapped: %w", &Failure{Status: StatusNotAllowed, Code: 4711, Text: "not you", Details: []byte("why")})
@@ -143,6 +145,9 @@ func TestHandlerStatuses(t *testing.T) {
 		{"table", "known", StatusOK, "1", 0},
 		{"table", "slow", StatusOK, "2", 0},
 		{"table", "strange", StatusUnknownTask, "", 0},
+		{"table as task", "known", StatusOK, "1", 0},
+		{"table as task", "slow", StatusOK, "2", 0},
+		{"table as task", "strange", StatusUnknownTask, "", 0},
 		{"nobody", "", StatusUnknownSubroutine, "nobody", 0},
 		{"fail", "coffee", StatusFailed, "no coffee today", 0},
 		{"panic", "", StatusPanicked, "oh no", 0},
@@ -222,12 +227,11 @@ func TestHandlerUnreadAnswersPauseTheirClientAlone(t *testing.T) {
 		s := g.Stats()
 		return s.Tasks >= tasks && s.Queued > 0 && s.Running == 0
 	})
-	queued := g.Stats().Queued
 	for range 100 {
 		healthy.echo()
 	}
-	if now := g.Stats().Queued; now != queued {
-		t.Errorf("%d tasks queued, then %d", queued, now)
+	if run := tasks - g.Stats().Queued; run > tasks/4 { // what fits into its outbox and the sockets
+		t.Errorf("%d tasks ran though nobody reads their answers", run)
 	}
 	if grown := heapInUse() - before; grown > 16<<20 {
 		t.Errorf("the heap has grown by %d bytes", grown)

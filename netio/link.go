@@ -14,7 +14,8 @@ import (
 )
 
 // link is one connection: bytes in, bytes out. It is the only thing here that knows what carries the bytes; everything
-// else would work over any engine. One goroutine, its owner's, runs readLoop; one at a time calls write.
+// else would work over any engine. One goroutine, its owner's, runs readLoop, or a poller calls readOnce; one at a time
+// calls write.
 //
 // A link that waits for bytes holds no buffer: it takes one when the socket is readable and gives it back when all of
 // it has been consumed. So an idle connection costs a parked goroutine and little else.
@@ -33,11 +34,15 @@ type link struct {
 	tryErr error
 	try    func(fd uintptr) bool // tryWritev, kept so that it is allocated once
 
-	closing sync.Once
+	gone chan struct{} // closed when nothing reads from it any more
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	polled bool // a poller reads: the descriptor stays open until it has let go
 }
 
 func newLink(conn net.Conn) *link {
-	k := &link{conn: conn}
+	k := &link{conn: conn, gone: make(chan struct{})}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			k.raw = raw
@@ -49,18 +54,46 @@ func newLink(conn net.Conn) *link {
 }
 
 // close ends the connection; readLoop and write return. Safe for concurrent use and to call again.
-func (k *link) close() { k.closing.Do(func() { _ = k.conn.Close() }) }
+func (k *link) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.closed = true
+	if k.polled { // the poller finds the end of both directions, and lets go
+		_ = k.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		return
+	}
+	_ = k.conn.Close()
+}
+
+// unpoll is called by the poller when it has let go of the connection.
+func (k *link) unpoll() {
+	k.free()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.polled = false
+	if k.closed {
+		_ = k.conn.Close()
+	}
+	close(k.gone)
+}
+
+// free gives back what is left of the bytes that have arrived.
+func (k *link) free() {
+	if k.in != nil {
+		k.in.free()
+		k.in = nil
+	}
+}
 
 // readLoop reads until the connection ends or receive returns an error, and returns why. Receive gets all bytes that
 // are there and are not consumed yet; it returns how many it has consumed, and how many the frame that follows needs
 // in all (0: not known yet). The bytes are receive's only during the call.
 func (k *link) readLoop(receive func(src []byte) (consumed, need int, err error)) error {
-	defer func() {
-		if k.in != nil {
-			k.in.free()
-			k.in = nil
-		}
-	}()
+	defer close(k.gone)
+	defer k.free()
 	for {
 		if err := k.fill(); err != nil {
 			return err
@@ -71,6 +104,24 @@ func (k *link) readLoop(receive func(src []byte) (consumed, need int, err error)
 		}
 		k.consume(consumed, need)
 	}
+}
+
+// readOnce reads what the descriptor has now, for a poller, and passes it on as readLoop does.
+func (k *link) readOnce(fd uintptr, receive func(src []byte) (consumed, need int, err error)) error {
+	if !k.tryRead(fd) {
+		return nil
+	}
+	if k.readErr != nil {
+		return k.readErr
+	}
+	consumed, need, err := receive(k.in.b)
+	if err != nil {
+		return err
+	}
+	if k.consume(consumed, need); k.in != nil && len(k.in.b) == 0 {
+		k.free()
+	}
+	return nil
 }
 
 // fill waits for bytes and appends them to k.in.
@@ -185,6 +236,17 @@ func (k *link) tryWritev(fd uintptr) bool {
 		}
 		k.tried, k.tryErr = max(0, n), err
 		return true
+	}
+}
+
+// awaitEnd tells the peer that nothing more comes and waits for a moment until it has gone, as linger does, while
+// readLoop goes on.
+func (k *link) awaitEnd() {
+	if half, ok := k.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		select {
+		case <-k.gone:
+		case <-time.After(lingerTime):
+		}
 	}
 }
 

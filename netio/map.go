@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -81,12 +82,12 @@ type mapRun struct {
 	room    chan struct{}   // one slot: results were yielded
 	retries *retrier        // nil: there are none
 
+	sent    atomic.Int64 // items handed out
+	yielded atomic.Int64 // results taken by the caller
+
 	mu      sync.Mutex // guards what follows
 	results []mapResult
-	sent    int  // items handed out
-	yielded int  // results taken by the caller
 	pulled  bool // no more items come
-	handed  map[*swarmLane]struct{}
 	ended   bool // the caller is gone: results are dropped
 }
 
@@ -95,29 +96,48 @@ type mapResult struct {
 	err error
 }
 
-// deliver takes one result from a lane's reader.
-func (m *mapRun) deliver(a answer) {
-	r := mapResult{Result: Result{Index: a.index, Elapsed: a.elapsed}}
-	if a.status == StatusOK {
-		r.Body = append([]byte{}, a.body...)
-		m.retries.over(a.index)
-	} else {
-		r.err = decodeError(a.name, a.status, a.body)
-		if m.retries.again(outgoing{sink: m, index: a.index, body: a.task, policy: m.options.OnRestart}, r) {
-			return
+// deliver takes results from a lane's reader. Their bodies are copied into one piece of memory.
+func (m *mapRun) deliver(answers []answer) {
+	size := 0
+	for i := range answers {
+		if answers[i].status == StatusOK {
+			size += len(answers[i].body)
 		}
 	}
-	m.add(r)
+	bodies := make([]byte, 0, size)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range answers {
+		a := &answers[i]
+		r := mapResult{Result: Result{Index: a.index, Elapsed: a.elapsed}}
+		if a.status == StatusOK {
+			start := len(bodies)
+			bodies = append(bodies, a.body...)
+			r.Body = bodies[start:len(bodies):len(bodies)]
+			m.retries.over(a.index)
+		} else {
+			r.err = decodeError(a.name, a.status, a.body)
+			if m.retries.again(outgoing{sink: m, index: a.index, body: a.task, policy: m.options.OnRestart}, r) {
+				continue
+			}
+		}
+		m.addLocked(r)
+	}
 }
 
+// add gives the caller a result.
 func (m *mapRun) add(r mapResult) {
 	m.mu.Lock()
-	if !m.ended {
-		m.results = append(m.results, r)
+	defer m.mu.Unlock()
+	m.addLocked(r)
+}
+
+// addLocked is add with mu held.
+func (m *mapRun) addLocked(r mapResult) {
+	if m.ended {
+		return
 	}
-	first := len(m.results) == 1
-	m.mu.Unlock()
-	if first {
+	if m.results = append(m.results, r); len(m.results) == 1 {
 		wake(m.wake)
 	}
 }
@@ -154,10 +174,10 @@ func (m *mapRun) hand(batch []outgoing) bool {
 	if !m.waitForRoom(len(batch)) {
 		return false
 	}
-	m.mu.Lock()
-	m.sent += len(batch)
-	m.mu.Unlock()
-	m.swarm.retries.earn(len(batch))
+	m.sent.Add(int64(len(batch)))
+	if m.retries != nil {
+		m.swarm.retries.earn(len(batch))
+	}
 	return m.submit(batch)
 }
 
@@ -172,7 +192,7 @@ func (m *mapRun) submit(batch []outgoing) bool {
 	together := mostTogether
 	for len(batch) > 0 {
 		n := min(together, m.swarm.frameful(batch))
-		l, _, err := m.swarm.submit(m.ctx, r, batch[:n], false)
+		_, _, err := m.swarm.submit(m.ctx, r, batch[:n], false)
 		if errors.Is(err, ErrTooLarge) { // one that is too large does not stop the others
 			if n == 1 {
 				m.add(mapResult{Result{Index: batch[0].index}, err})
@@ -196,12 +216,6 @@ func (m *mapRun) submit(batch []outgoing) bool {
 			}
 			return false
 		}
-		m.mu.Lock()
-		if m.handed == nil {
-			m.handed = map[*swarmLane]struct{}{}
-		}
-		m.handed[l] = struct{}{}
-		m.mu.Unlock()
 		if m.ctx.Err() != nil {
 			m.cancelHanded() // whoever cancels may have been here before
 		}
@@ -218,6 +232,9 @@ const (
 
 // frameful returns how many of the first tasks of a batch go into one frame: at least one.
 func (s *Swarm) frameful(batch []outgoing) int {
+	if len(batch) == 1 {
+		return 1
+	}
 	l := s.lanes[0] // the first that was welcome: it knows the gateway's window
 	l.mu.Lock()
 	window, most := l.window, min(mostBytesTogether, l.windowBytes)
@@ -234,10 +251,7 @@ func (s *Swarm) frameful(batch []outgoing) int {
 // waitForRoom waits until n more items may be in flight.
 func (m *mapRun) waitForRoom(n int) bool {
 	for {
-		m.mu.Lock()
-		free := m.options.InFlight - (m.sent - m.yielded)
-		m.mu.Unlock()
-		if free >= n {
+		if free := int64(m.options.InFlight) - (m.sent.Load() - m.yielded.Load()); free >= int64(n) {
 			return m.ctx.Err() == nil
 		}
 		select {
@@ -258,7 +272,7 @@ func (m *mapRun) next(spare []mapResult) []mapResult {
 			m.mu.Unlock()
 			return got
 		}
-		end := m.pulled && m.sent == m.yielded
+		end := m.pulled && m.sent.Load() == m.yielded.Load()
 		m.mu.Unlock()
 		if end {
 			return nil
@@ -274,9 +288,7 @@ func (m *mapRun) next(spare []mapResult) []mapResult {
 
 // count records that the caller has taken results.
 func (m *mapRun) count(n int) {
-	m.mu.Lock()
-	m.yielded += n
-	m.mu.Unlock()
+	m.yielded.Add(int64(n))
 	wake(m.room)
 }
 
@@ -330,11 +342,7 @@ func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 
 // cancelHanded cancels what is under way; each task still gets its status.
 func (m *mapRun) cancelHanded() {
-	m.mu.Lock()
-	lanes := m.handed
-	m.handed = nil
-	m.mu.Unlock()
-	for l := range lanes {
+	for _, l := range m.swarm.lanes {
 		l.cancelAll(m)
 	}
 }
@@ -366,6 +374,6 @@ func (l *swarmLane) cancelAll(who sink) {
 	}
 	l.mu.Unlock()
 	for _, s := range away {
-		s.sink.deliver(s.answer(StatusCanceled, nil))
+		s.sink.deliver([]answer{s.answer(StatusCanceled, nil)})
 	}
 }

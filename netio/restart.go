@@ -143,7 +143,7 @@ func (e ending) deliver() {
 	if e.err.Text != "" || e.err.Code != 0 {
 		a.body = proto.AppendError(nil, e.err)
 	}
-	a.sink.deliver(a)
+	a.sink.deliver([]answer{a})
 }
 
 // answer makes the answer of a task that was in a slot.

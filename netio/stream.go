@@ -126,7 +126,7 @@ func (s *Stream) Send(ident int64, body []byte) error {
 func (s *Stream) cannotSend(size int) error {
 	switch {
 	case s.err != nil:
-		return s.err
+		return s.failure()
 	case s.over:
 		return errStreamEnded
 	case s.sentEnd:
@@ -171,7 +171,7 @@ func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
 		}
 		switch {
 		case s.err != nil:
-			err = s.err
+			err = s.failure()
 		case s.peerEnded:
 			err = io.EOF
 		}
@@ -215,6 +215,19 @@ func wake(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+// failure returns why the stream ended. What a StreamError says was received is what the caller has got: chunks that
+// had arrived are still handed out after the gateway was lost. The caller holds the lane's mu.
+func (s *Stream) failure() error {
+	cut, ok := s.err.(*StreamError) //nolint:errorlint // close put it there
+	if !ok {
+		return s.err
+	}
+	now := *cut
+	now.Progress = s.progress
+	now.Progress.sent = nil
+	return &now
 }
 
 // streamFrame handles a frame of streams that is the same at both ends.

@@ -64,7 +64,11 @@ func (s *Swarm) Streams(ctx context.Context, name string, in []byte, n int) iter
 			}
 			p.done <- struct{}{}
 		}
+		err := ctx.Err() // a reader that saw it first said nothing
 		cancel()
+		if err != nil && !ended {
+			yield(Chunk{}, taskErrorFor(name, err))
+		}
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 type CallFunc func(ctx context.Context, in []byte) ([]byte, error)
 
 // TaskFunc is a call that may finish later: it must see to it that Task.Finish is called exactly once, before or after
-// it returns. Until then the task keeps its slot of the gateway's workers, but no goroutine.
+// it returns. Until then the task keeps its slot of the gateway's workers, but no goroutine. It must not block: answers
+// of the tasks before it leave when it has returned.
 type TaskFunc func(t *Task)
 
 // StreamFunc is a subroutine that answers with many chunks. Returning nil ends the stream.
@@ -49,6 +50,7 @@ type SubroutineInfo struct {
 type subroutine struct {
 	info SubroutineInfo
 	task TaskFunc                                                                // set for calls that finish later
+	many func(tasks []Task)                                                      // beside task: settles several at once, see settle
 	call CallFunc                                                                // set for other calls
 	open func(ctx context.Context, in []byte, s *Stream) (out []byte, err error) // set for the other shapes
 }
@@ -115,6 +117,11 @@ func (g *Gateway) HandleCall(name string, fn CallFunc) {
 // HandleTask registers a call that may finish later.
 func (g *Gateway) HandleTask(name string, fn TaskFunc) {
 	g.register(name, ShapeCall, &subroutine{task: fn})
+}
+
+// HandleTable registers a table.
+func (g *Gateway) HandleTable(name string, t *Table) {
+	g.register(name, ShapeCall, &subroutine{task: t.Run, many: t.runMany})
 }
 
 // HandleStream registers a stream. It runs on a goroutine of its own, not on a worker.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type Swarm struct {
 	url     string
 	network string
 	address string
+	dial    func(ctx context.Context) (net.Conn, error)
 	log     *slog.Logger
 	session proto.ID
 	lanes   []*swarmLane
@@ -63,6 +65,20 @@ type Swarm struct {
 // is welcome; the others follow. A nil config means defaults. When no gateway can be reached, or within
 // SwarmConfig.Wait, the error matches ErrUnreachable, or says why the gateway refused. The context bounds Dial alone.
 func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) {
+	s, err := newSwarm(url, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.reach(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	s.running.Go(s.keep)
+	return s, nil
+}
+
+// newSwarm returns a swarm without a connection.
+func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	if config == nil {
 		config = &SwarmConfig{}
 	}
@@ -85,11 +101,8 @@ func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) 
 		l.out.forgetful = c.NoSession
 		s.lanes = append(s.lanes, l)
 	}
-	if err := s.reach(ctx); err != nil {
-		_ = s.Close()
-		return nil, err
-	}
-	s.running.Go(s.keep)
+	dialer := net.Dialer{KeepAlive: -1}
+	s.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
 	return s, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -93,9 +94,9 @@ type answer struct {
 	elapsed time.Duration
 }
 
-// sink takes the results of tasks. It is called by the lane's reader, without locks, and must not block; body is valid
-// only during the call.
-type sink interface{ deliver(a answer) }
+// sink takes the results of its tasks, those of one frame together. It is called by the lane's reader, without locks,
+// and must not block; the answers and their bodies are valid only during the call.
+type sink interface{ deliver(answers []answer) }
 
 // clockMillis is the client's clock of the protocol.
 func clockMillis() uint64 { return uint64(monotonic() / int64(time.Millisecond)) }
@@ -281,10 +282,15 @@ func (l *swarmLane) results(rest []byte) error {
 		}
 	}
 	l.mu.Unlock()
-	for i := range l.answers {
-		l.answers[i].sink.deliver(l.answers[i])
-		l.answers[i] = answer{}
+	for all := l.answers; len(all) > 0; {
+		n := 1
+		for n < len(all) && all[n].sink == all[0].sink {
+			n++
+		}
+		all[0].sink.deliver(all[:n])
+		all = all[n:]
 	}
+	clear(l.answers)
 	return malformed
 }
 
@@ -418,8 +424,7 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 	s := l.swarm
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
-	dialer := net.Dialer{KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, s.network, s.address)
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, explainDial(s.network, s.address, err))
 	}
@@ -432,6 +437,10 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = fmt.Errorf("connected, but no answer within %v; is it a shoal gateway? %w", s.config.DialTimeout, ErrUnreachable)
+		}
+		var lost *net.OpError
+		if errors.As(err, &lost) || errors.Is(err, io.EOF) {
+			err = fmt.Errorf("connected, but the connection was closed: %w: %w", ErrUnreachable, err)
 		}
 		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
 	}
@@ -521,7 +530,7 @@ func (l *swarmLane) expireOverdue(now int64) {
 	}
 	l.mu.Unlock()
 	for _, s := range overdue {
-		s.sink.deliver(s.answer(StatusTimeout, nil))
+		s.sink.deliver([]answer{s.answer(StatusTimeout, nil)})
 	}
 }
 

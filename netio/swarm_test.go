@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -188,55 +187,6 @@ func TestSwarmGo(t *testing.T) {
 	}
 }
 
-func TestSwarmBackPressure(t *testing.T) {
-	g := startGateway(t, GatewayConfig{Window: 4})
-	held := newGate(t)
-	g.HandleCall("held", held.pass)
-	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 2})
-	var calls []*Pending
-	for range 50 {
-		calls = append(calls, s.Go(testContext(t), "held", nil))
-	}
-	for range 8 {
-		within(t, "both windows fill", held.arrived)
-	}
-	eventually(t, "the others wait for a slot", func() bool { return s.waiting.Load() == 42 })
-	if n := g.Stats().Tasks; n != 8 {
-		t.Errorf("%d tasks were sent", n)
-	}
-	ctx, cancel := context.WithTimeout(testContext(t), 20*time.Millisecond)
-	defer cancel()
-	if _, err := s.Call(ctx, "held", nil); !errors.Is(err, ErrTimeout) {
-		t.Errorf("waiting for a slot until the deadline: %v", err)
-	}
-	held.release()
-	for _, c := range calls {
-		if out, err := c.Result(); err != nil || string(out) != "through" {
-			t.Errorf("%q, %v", out, err)
-		}
-	}
-}
-
-func TestSwarmWindowBytes(t *testing.T) {
-	g := startGateway(t, GatewayConfig{WindowBytes: 1000})
-	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			if out, err := s.Call(testContext(t), "echo", make([]byte, 400)); err != nil || len(out) != 400 {
-				t.Errorf("%d bytes, %v", len(out), err)
-			}
-		})
-	}
-	all.Wait()
-	if _, err := s.Call(testContext(t), "echo", make([]byte, 1001)); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("a task above the window: %v", err)
-	}
-	if out, err := s.Call(testContext(t), "echo", make([]byte, 1000)); err != nil || len(out) != 1000 {
-		t.Errorf("a task as large as the window: %d bytes, %v", len(out), err)
-	}
-}
-
 func TestSwarmCloseWhileCallsRun(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Window: 8})
 	g.HandleStream("hold", func(ctx context.Context, _ []byte, _ *Stream) error { <-ctx.Done(); return ctx.Err() })
@@ -324,61 +274,5 @@ func TestSwarmPing(t *testing.T) {
 		if !errors.Is(pong.Err, ErrUnreachable) {
 			t.Errorf("pong is %+v", pong)
 		}
-	}
-}
-
-// A gateway that breaks the protocol in the middle of a frame of results ends the calls, all of them.
-func TestSwarmMalformedResults(t *testing.T) {
-	checkLeaks(t)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	said := make(chan proto.Goodbye, 1)
-	go func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		_ = ln.Close()
-		p := newRaw(t, conn)
-		_, _ = p.read()
-		_, _ = conn.Write(proto.AppendWelcome(nil, proto.Welcome{Version: 1, FrameLimit: 1 << 20, Window: 10, WindowBytes: 1000, IdleTimeout: 60000}))
-		for tasks := 0; tasks < 2; {
-			f, err := p.read()
-			if err != nil {
-				return
-			}
-			_, _, rest, _ := proto.ParseTasksHeader(f.Payload)
-			for len(rest) > 0 {
-				_, _, rest, _ = proto.NextTask(rest)
-				tasks++
-			}
-		}
-		payload := proto.AppendResult(nil, 0, StatusOK, []byte("good"))
-		payload = proto.AppendResult(payload, 9, StatusOK, []byte("never asked for"))
-		_, _ = conn.Write(proto.AppendFrame(nil, proto.Frame{Kind: proto.KindResults, Payload: payload}))
-		for {
-			f, err := p.read()
-			if err != nil {
-				return
-			}
-			if g, err := proto.ParseGoodbye(f.Payload); f.Kind == proto.KindGoodbye && err == nil {
-				said <- g
-			}
-		}
-	}()
-	s := dial(t, "tcp://"+ln.Addr().String(), &SwarmConfig{Connections: 1, GiveUp: 50 * time.Millisecond})
-	one, two := s.Go(testContext(t), "a", nil), s.Go(testContext(t), "b", nil)
-	within(t, "one call ends", one.Done())
-	within(t, "the other call ends", two.Done())
-	_, err1 := one.Result()
-	_, err2 := two.Result()
-	if (err1 == nil) == (err2 == nil) {
-		t.Errorf("errors are %v and %v", err1, err2)
-	}
-	if g := within(t, "the gateway is told", said); g.Code != proto.GoodbyeMalformed {
-		t.Errorf("goodbye %v: %s", g.Code, g.Text)
 	}
 }

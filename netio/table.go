@@ -6,7 +6,7 @@ import (
 
 // Table is the built-in subroutine that emulates remote commands: it looks a task up, waits as long as the table says,
 // and answers what the table says. Waits are timers: they hold a slot of the gateway's workers, and no goroutine.
-// Looking up takes no lock; Swap replaces all of it at once. Register it with HandleTask(name, table.Run).
+// Looking up takes no lock; Swap replaces all of it at once. Register it with Gateway.HandleTable.
 type Table struct {
 	entries atomic.Pointer[map[string]TableEntry]
 }
@@ -34,5 +34,18 @@ func (t *Table) Run(task *Task) {
 		task.Finish(entry.Response, nil)
 	default:
 		task.FinishAfter(entry.Wait, entry.Response, nil)
+	}
+}
+
+// runMany is Run for several tasks: the lookups one after another, with nothing between them that the processor would
+// wait for before it begins the next.
+func (t *Table) runMany(tasks []Task) {
+	entries := *t.entries.Load()
+	for i := range tasks {
+		entry, ok := entries[string(tasks[i].body)]
+		tasks[i].result, tasks[i].wait = entry.Response, entry.Wait
+		if !ok {
+			tasks[i].err = ErrUnknownTask
+		}
 	}
 }

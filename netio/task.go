@@ -31,10 +31,12 @@ type Task struct {
 	b        *batch
 	id       uint32
 	body     []byte
-	answered atomic.Bool // its result is in the outbox; written under the handler's mu
+	answered bool        // its result is in the outbox; guarded by the handler's mu
+	early    atomic.Bool // it was answered before its subroutine was done with it
 	state    atomic.Uint32
-	timer    timerNode // of FinishAfter
-	result   []byte    // for FinishAfter
+	timer    timerNode     // of FinishAfter
+	wait     time.Duration // with result and err: how a task ends that its subroutine does not finish itself
+	result   []byte
 	err      error
 	ctx      *taskContext
 	hook     chan outcome // where interceptors wait for the task; nil: there are none
@@ -68,7 +70,7 @@ func (t *Task) Context() context.Context {
 	defer h.mu.Unlock()
 	if t.ctx == nil {
 		t.ctx = &taskContext{handler: h, deadline: t.b.deadline}
-		if t.answered.Load() {
+		if t.answered {
 			t.ctx.cancel(context.Canceled)
 		}
 	}
@@ -82,10 +84,9 @@ func (t *Task) Finish(result []byte, err error) {
 		t.hook <- outcome{append([]byte{}, result...), err}
 		return
 	}
-	held := t.state.Load() == taskHeld
-	t.answer(result, err, held)
+	t.answer(result, err, true) // at once: the TaskFunc may go on for as long as it likes
 	t.ctx.cancel(context.Canceled)
-	t.finished(held)
+	t.finished()
 }
 
 // FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
@@ -94,7 +95,7 @@ func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 	t.result, t.err = result, err
 	h := t.b.h
 	h.mu.Lock() // so that whoever answers the task early either sees the timer or is seen here
-	if !t.answered.Load() {
+	if !t.answered {
 		h.timers.add(&t.timer, monotonic()+int64(wait), t)
 		h.mu.Unlock()
 		return
@@ -112,20 +113,16 @@ func (t *Task) release() {
 		t.hook <- outcome{err: context.Canceled}
 		return
 	}
-	t.finished(true)
+	t.finished()
 }
 
-// finished gives up the slot, now or when the TaskFunc returns. Flushed says that the result is on its way; if not, it
-// is the worker's to flush after its turn, but for one that has left the task behind meanwhile.
-func (t *Task) finished(flushed bool) {
+// finished gives up the slot, now or when the TaskFunc returns.
+func (t *Task) finished() {
 	b := t.b
 	if t.state.Swap(taskFinished) != taskHeld {
 		return
 	}
 	p := b.h.gateway.pool
-	if !flushed {
-		b.h.flushTurn()
-	}
 	b.over()
 	p.Release()
 }
@@ -145,11 +142,19 @@ func (b *batch) Len() int { return len(b.tasks) }
 
 // Run runs task i on a worker.
 func (b *batch) Run(i int) (held bool) {
+	if b.Grain() > 1 {
+		return b.RunSome(i, 1) == 1
+	}
 	t := &b.tasks[i]
 	if b.deadline != 0 && monotonic() >= b.deadline { // its timer may be late when there is much to do
 		b.h.stop(t, StatusTimeout)
 	}
-	if t.answered.Load() { // cancelled, or past its deadline, before it began
+	if t.early.Load() { // cancelled, or past its deadline, before it began
+		b.over()
+		return false
+	}
+	if b.h.gateway.draining.Load() { // whoever waits in the queue can run elsewhere
+		t.answer(nil, &Failure{Status: StatusDraining}, true)
 		b.over()
 		return false
 	}
@@ -168,6 +173,54 @@ func (b *batch) Run(i int) (held bool) {
 	return false
 }
 
+// quickGrain is how many tasks one worker takes at once of a subroutine that settles many.
+const quickGrain = 32
+
+// Grain makes batch a pool.QuickBatch, with RunSome.
+func (b *batch) Grain() int {
+	if b.sub.many == nil || len(b.h.gateway.config.Interceptors) > 0 {
+		return 1
+	}
+	return quickGrain
+}
+
+// RunSome runs the n tasks from i on, and settles them under one lock.
+func (b *batch) RunSome(i, n int) (held int) {
+	tasks := b.tasks[i : i+n]
+	if b.h.gateway.draining.Load() { // as in Run
+		for k := range tasks {
+			tasks[k].err = &Failure{Status: StatusDraining}
+		}
+	} else {
+		b.sub.many(tasks)
+	}
+	late := b.deadline != 0 && monotonic() >= b.deadline
+	h := b.h
+	h.mu.Lock()
+	for k := range tasks {
+		t := &tasks[k]
+		switch {
+		case t.answered:
+		case late:
+			h.answerLocked(t, StatusTimeout, nil)
+		case t.err != nil:
+			status, body := encodeError(t.err)
+			h.answerLocked(t, status, body)
+		case t.wait > 0:
+			t.state.Store(taskHeld)
+			h.timers.add(&t.timer, monotonic()+int64(t.wait), t)
+			held++
+		default:
+			h.answerLocked(t, StatusOK, t.result)
+		}
+	}
+	h.mu.Unlock()
+	if held < n {
+		b.overMany(n - held)
+	}
+	return held
+}
+
 // Panicked ends task i, whose subroutine panicked. The subroutine may still hold the task, so the batch is not used
 // again.
 func (b *batch) Panicked(i int, value any, stack []byte) {
@@ -184,8 +237,10 @@ func (b *batch) Panicked(i int, value any, stack []byte) {
 }
 
 // over counts down the tasks that are answered and have left their subroutine; after the last the batch is free.
-func (b *batch) over() {
-	if b.left.Add(-1) > 0 {
+func (b *batch) over() { b.overMany(1) }
+
+func (b *batch) overMany(n int) {
+	if b.left.Add(-int32(n)) > 0 {
 		return
 	}
 	b.h.frames.Add(-int64(len(b.frame.b)))

@@ -173,6 +173,9 @@ func TestTaskThatFinishesLater(t *testing.T) {
 	p := connect(t, g).greet(helloFor())
 	p.tasks("later", task{0, "a"}, task{1, "b"}, task{2, "c"})
 	a, b := within(t, "one begins", tasks), within(t, "two begin", tasks)
+	if a.id > b.id {
+		a, b = b, a
+	}
 	eventually(t, "they hold both slots without a goroutine", func() bool {
 		s := g.Stats()
 		return s.Held == 2 && s.Running == 0 && s.Queued == 1
@@ -205,8 +208,14 @@ func TestTaskThatFinishesLater(t *testing.T) {
 }
 
 func TestTaskFinishAfterIsCutShort(t *testing.T) {
+	table := NewTable(map[string]TableEntry{"hour": {[]byte("1"), time.Hour}})
+	t.Run("HandleTask", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleTask("table", table.Run) }) })
+	t.Run("HandleTable", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleTable("table", table) }) })
+}
+
+func testCutShort(t *testing.T, handle func(g *Gateway)) {
 	g := startGateway(t, GatewayConfig{})
-	g.HandleTask("table", NewTable(map[string]TableEntry{"hour": {[]byte("1"), time.Hour}}).Run)
+	handle(g)
 	p := connect(t, g).greet(helloFor())
 	p.tasks("table", task{0, "hour"}, task{1, "hour"})
 	p.write(tasksFrame(clockMillis()+30, "table", task{2, "hour"}, task{3, "hour"}))
@@ -249,4 +258,20 @@ func TestCallDeadlineAndCancelReturnAtOnce(t *testing.T) {
 	}
 	held.release()
 	eventually(t, "the subroutines end", func() bool { return g.Stats().Running == 0 })
+}
+
+// An answer leaves when it is there, also where the subroutine goes on.
+func TestTaskFinishedBeforeItsFunctionReturns(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	held := newGate(t)
+	g.HandleTask("goes on", func(task *Task) {
+		task.Finish([]byte("done"), nil)
+		<-held.open
+	})
+	p := connect(t, g).greet(helloFor())
+	p.tasks("goes on", task{0, ""})
+	if r := p.results(1)[0]; string(r.Body) != "done" {
+		t.Errorf("answer is %v", r)
+	}
+	held.release()
 }

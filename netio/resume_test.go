@@ -1,0 +1,208 @@
+package netio
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"shoal/proto"
+)
+
+// sessionHello returns the hello of a client with a session of its own.
+func sessionHello(id uint64) proto.Hello {
+	h := helloFor()
+	binary.LittleEndian.PutUint64(h.Session[:], id)
+	return h
+}
+
+// again returns the hello that resumes a lane of which so many bytes were received.
+func again(h proto.Hello, received uint64) proto.Hello {
+	h.Resume, h.Received, h.Clock = true, received, max(h.Clock+1, clockMillis())
+	return h
+}
+
+func TestResumeSendsWhatWasNotReceived(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	p.tasks("echo", task{0, "a"})
+	p.results(1)
+	first := p.got
+	p.tasks("echo", task{1, "b"})
+	p.results(1)
+	_ = p.conn.Close()
+	p = connect(t, g).greet(again(hello, first)) // the second answer, it says, never came
+	if !p.welcome.Resumed || p.welcome.Received != uint64(len(tasksFrame(0, "echo", task{0, "a"}))*2) {
+		t.Errorf("welcome is %+v", p.welcome)
+	}
+	if r := p.results(1)[1]; string(r.Body) != "b" {
+		t.Errorf("sent again is %v", r)
+	}
+	p.echo()
+}
+
+func TestResumeHalfAFrame(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	frame := tasksFrame(0, "echo", task{0, "half"})
+	p.write(frame[:len(frame)-1])
+	_ = p.conn.Close()
+	p = connect(t, g).greet(again(hello, 0))
+	if p.welcome.Received != 0 {
+		t.Errorf("half a frame was counted: %d", p.welcome.Received)
+	}
+	p.write(frame)
+	if r := p.results(1)[0]; string(r.Body) != "half" {
+		t.Errorf("answer is %v", r)
+	}
+}
+
+func TestResumeTakesOverFromLiveConnection(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	held := newGate(t)
+	g.HandleCall("held", held.pass)
+	hello := sessionHello(1)
+	old := connect(t, g).greet(hello)
+	old.tasks("held", task{0, ""})
+	within(t, "it runs", held.arrived)
+	p := connect(t, g).greet(again(hello, 0))
+	old.closed()
+	held.release()
+	if r := p.results(1)[0]; r.Status != StatusOK {
+		t.Errorf("answer is %v", r.Status)
+	}
+	if n := g.Stats().Handlers; n != 1 {
+		t.Errorf("%d handlers", n)
+	}
+}
+
+func TestResumeWrongCounts(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	for i, count := range []func(got uint64) uint64{
+		func(got uint64) uint64 { return got + 1 },
+		func(got uint64) uint64 { return got - 1 }, // in a frame
+		func(uint64) uint64 { return 1<<64 - 1 },
+		func(uint64) uint64 { return 0 }, // acknowledged before
+	} {
+		hello := sessionHello(uint64(100 + i))
+		p := connect(t, g).greet(hello)
+		p.tasks("echo", task{0, "a"})
+		p.results(1)
+		p.write(proto.AppendAck(nil, p.got))
+		p.send(proto.KindPing, nil)
+		p.expect(proto.KindPong) // the ack has arrived
+		_ = p.conn.Close()
+		wrong := connect(t, g)
+		wrong.write(proto.AppendHello(nil, again(hello, count(p.got))))
+		if text := wrong.goodbye(proto.GoodbyeMalformed); !strings.Contains(text, "received count") {
+			t.Errorf("%d: goodbye says %q", i, text)
+		}
+	}
+	eventually(t, "the lanes are gone", func() bool { return g.Stats().Handlers == 0 })
+}
+
+func TestResumeUnknownLaneBeginsAnew(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	p := connect(t, g).greet(again(sessionHello(1), 12345))
+	if p.welcome.Resumed || p.welcome.Received != 0 {
+		t.Errorf("welcome is %+v", p.welcome)
+	}
+	p.echo()
+}
+
+func TestResumeAfterIdleGoodbye(t *testing.T) {
+	g := startGateway(t, GatewayConfig{IdleTimeout: 40 * time.Millisecond})
+	held := newGate(t)
+	g.HandleCall("held", held.pass)
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	p.tasks("held", task{0, ""})
+	p.goodbye(proto.GoodbyeIdle)
+	held.release()
+	p = connect(t, g).greet(again(hello, p.got))
+	if r := p.results(1)[0]; !p.welcome.Resumed || r.Status != StatusOK {
+		t.Errorf("resumed %v, answer is %v", p.welcome.Resumed, r.Status)
+	}
+}
+
+func TestGoodbyeOfClient(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	bye := proto.AppendGoodbye(nil, proto.Goodbye{Code: proto.GoodbyeDone})
+	first := connect(t, g)
+	first.write(bye) // in place of a hello
+	if f, err := first.read(); err == nil {
+		t.Errorf("goodbye is answered with kind %#02x", f.Kind)
+	} else {
+		first.wantClosed(err)
+	}
+	p := connect(t, g).greet(sessionHello(1))
+	p.tasks("wait", task{0, ""})
+	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
+	p.write(bye)
+	p.closed()
+	eventually(t, "it ends the lane and its tasks, session or not", func() bool {
+		s := g.Stats()
+		return s.Handlers == 0 && s.Running == 0
+	})
+}
+
+// The peer's address is that of the connection now, also for what runs since the one before.
+func TestResumePeer(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	hello := sessionHello(1)
+	stop := make(chan struct{})
+	g.HandleCall("look", func(ctx context.Context, _ []byte) ([]byte, error) {
+		for {
+			select {
+			case <-stop:
+				return []byte(Peer(ctx)), nil
+			default:
+				_ = Peer(ctx)
+			}
+		}
+	})
+	p := connect(t, g).greet(hello)
+	p.tasks("look", task{0, ""})
+	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
+	for range 5 {
+		p = connect(t, g).greet(again(hello, 0))
+	}
+	close(stop)
+	if r := p.results(1)[0]; string(r.Body) != p.conn.LocalAddr().String() {
+		t.Errorf("peer is %q, want %v", r.Body, p.conn.LocalAddr())
+	}
+}
+
+// A lane that was away long ago and has just been lost again is remembered for the whole time, though the sweep looks
+// between the two steps of losing it.
+func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
+	g := startGateway(t, GatewayConfig{SessionTimeout: time.Hour})
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	g.mu.Lock()
+	h := g.sessions[sessionKey{hello.Session, 0}]
+	h.detachedAt = 1 // long ago
+	g.mu.Unlock()
+	h.serving.mu.Lock() // the reader is between the two
+	h.detach()
+	now := monotonic() + int64(2*time.Hour)
+	swept := make(chan struct{})
+	go func() { g.sweepOnce(now); close(swept) }()
+	select {
+	case <-swept:
+		t.Error("the sweep did not wait")
+	case <-time.After(10 * time.Millisecond):
+	}
+	g.mu.Lock()
+	h.detachedAt = now
+	g.mu.Unlock()
+	h.serving.mu.Unlock()
+	within(t, "the sweep ends", swept)
+	_ = p.conn.Close()
+	if p := connect(t, g).greet(again(hello, 0)); !p.welcome.Resumed {
+		t.Error("the session was forgotten")
+	}
+}

@@ -1,0 +1,465 @@
+package netio
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"shoal/proto"
+)
+
+// simulation runs a real swarm and a real gateway, in memory and on a clock of its own, beside a model of them.
+type simulation struct {
+	t       *testing.T
+	swarm   *Swarm
+	model   sessionModel
+	gateway *Gateway
+
+	mu     sync.Mutex    // guards what follows, the model and the gateway
+	wires  []*memoryWire // those that are not over, oldest first
+	refuse bool          // no connection can be made
+	held   map[int]*Task
+	where  map[int]simulated // where tasks are that were submitted
+	silent bool              // the end: what happens is no concern of the model
+}
+
+type simulated struct {
+	lane *swarmLane
+	id   uint32
+}
+
+func newSimulation(t *testing.T, carries bool) *simulation {
+	time.Sleep(time.Until(epoch) + time.Hour) // the bubble begins in the year 2000
+	s := &simulation{t: t, held: map[int]*Task{}, where: map[int]simulated{}}
+	s.model.age, s.model.carries = 1, carries
+	s.startGateway()
+	c := SwarmConfig{Connections: 1, GiveUp: 1000 * time.Hour}
+	if carries {
+		c.Wait = time.Hour
+	}
+	swarm, err := newSwarm("unix:///memory", &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swarm.dial = s.dial
+	s.swarm = swarm
+	lane := swarm.lanes[0]
+	swarm.running.Go(func() { lane.run(nil, proto.Welcome{}) })
+	swarm.running.Go(swarm.keep)
+	synctest.Wait()
+	return s
+}
+
+func (s *simulation) startGateway() {
+	g := NewGateway(GatewayConfig{Workers: 64, Window: 256, SessionTimeout: 2 * time.Minute})
+	g.HandleTask("hold", func(t *Task) {
+		i := int(binary.LittleEndian.Uint32(t.Body()))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.silent || s.gateway != g {
+			t.Finish(nil, nil)
+			return
+		}
+		s.model.run(i)
+		s.held[i] = t
+	})
+	config, err := g.GatewayConfig.settle()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	g.mu.Lock()
+	g.serve(config)
+	g.mu.Unlock()
+	s.mu.Lock()
+	s.gateway = g
+	s.mu.Unlock()
+}
+
+func (s *simulation) dial(context.Context) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse {
+		return nil, errors.New("refused")
+	}
+	g := s.gateway
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gatewayStopped {
+		return nil, errors.New("nobody listens")
+	}
+	w := newMemoryWire()
+	s.wires = append(s.wires, w)
+	g.running.Add(1)
+	go g.greet(w.gateway)
+	return w.client, nil
+}
+
+// deliver takes the answers of tasks.
+func (s *simulation) deliver(answers []answer) {
+	for _, a := range answers {
+		s.deliverOne(a)
+	}
+}
+
+func (s *simulation) deliverOne(a answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.silent {
+		return
+	}
+	s.model.over(a.index, a.status)
+	if a.status == StatusOK && !bytes.Equal(a.body, a.task) {
+		s.t.Errorf("task %d got the answer %x", a.index, a.body)
+	}
+}
+
+// step does one operation, lets everything settle, and checks what the model says of it.
+func (s *simulation) step(op byte) {
+	arg := int(op >> 4)
+	switch op & 0xf {
+	case 0:
+		s.submit(1, RestartReport)
+	case 1:
+		s.submit(1+arg, RestartPolicy(1+arg%2))
+	case 2:
+		s.newest(func(w *memoryWire) { w.deliver(w.gateway, 1<<arg) })
+	case 3:
+		s.newest(func(w *memoryWire) { w.deliver(w.client, 1<<arg) })
+	case 4:
+		s.flow()
+	case 5:
+		s.newest((*memoryWire).cut)
+	case 6:
+		s.newest(func(w *memoryWire) { w.cutFor(w.client) })
+	case 7:
+		s.newest(func(w *memoryWire) { w.cutFor(w.gateway) })
+	case 8:
+		s.answer(arg)
+	case 9:
+		s.cancel(arg)
+	case 10:
+		time.Sleep(time.Duration(1+arg) * 100 * time.Millisecond)
+	case 11:
+		time.Sleep(time.Duration(1+arg) * 2 * time.Second)
+	case 12:
+		s.expire(arg%2 == 0)
+	case 13:
+		s.kill()
+	case 14:
+		s.drain(arg)
+	case 15: // bytes of a connection that was given up
+		if wires := s.allWires(); len(wires) > 0 {
+			w := wires[arg%len(wires)]
+			w.deliver(w.gateway, 1<<20)
+		}
+	}
+	s.settle()
+}
+
+func (s *simulation) newest(do func(w *memoryWire)) {
+	if wires := s.allWires(); len(wires) > 0 {
+		do(wires[len(wires)-1])
+	}
+}
+
+func (s *simulation) allWires() []*memoryWire {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.wires)
+}
+
+// settle waits until nothing moves, and ends an age if the gateway has forgotten the lane.
+func (s *simulation) settle() {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wires = slices.DeleteFunc(s.wires, (*memoryWire).over)
+	for _, problem := range s.model.broken {
+		s.t.Error(problem)
+	}
+	s.model.broken = nil
+}
+
+func (s *simulation) submit(n int, p RestartPolicy) {
+	lane := s.swarm.lanes[0]
+	var tasks []outgoing
+	s.mu.Lock()
+	for range n {
+		i := s.model.submit(p)
+		tasks = append(tasks, outgoing{sink: s, index: i, body: binary.LittleEndian.AppendUint32(nil, uint32(i)), policy: p})
+	}
+	s.mu.Unlock()
+	last, ok, err := lane.submit(request{name: "hold"}, tasks, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ok || err != nil { // no room: they were never handed over
+		s.model.tasks = s.model.tasks[:len(s.model.tasks)-n]
+		return
+	}
+	if n == 1 {
+		s.where[tasks[0].index] = simulated{lane, last}
+	}
+}
+
+// flow lets everything through, both ways, until nothing is on its way.
+func (s *simulation) flow() {
+	for moved := 1; moved > 0; synctest.Wait() {
+		moved = 0
+		s.newest(func(w *memoryWire) { moved = w.deliver(w.gateway, 1<<20) + w.deliver(w.client, 1<<20) })
+	}
+}
+
+func (s *simulation) answer(n int) {
+	s.mu.Lock()
+	indexes := []int{}
+	for i := range s.held {
+		indexes = append(indexes, i)
+	}
+	slices.Sort(indexes)
+	if len(indexes) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	i := indexes[n%len(indexes)]
+	t := s.held[i]
+	delete(s.held, i)
+	s.model.finish(i)
+	s.mu.Unlock()
+	t.Finish(t.Body(), nil)
+}
+
+func (s *simulation) cancel(n int) {
+	s.mu.Lock()
+	if len(s.model.tasks) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	i := n % len(s.model.tasks)
+	at, ok := s.where[i]
+	s.mu.Unlock()
+	if ok && at.lane.abandon(at.id, s, i) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.model.tasks[i].cancelled = true
+		s.model.over(i, StatusCanceled)
+	}
+}
+
+// expire keeps the client away until the gateway has forgotten it; the connection is cut for both, or stays half open.
+func (s *simulation) expire(clean bool) {
+	for _, w := range s.allWires() {
+		w.cutFor(w.gateway)
+		if clean {
+			w.cutFor(w.client)
+		}
+	}
+	s.refused(true)
+	time.Sleep(3 * time.Minute)
+	synctest.Wait()
+	s.forget()
+	s.refused(false)
+}
+
+func (s *simulation) refused(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = on
+}
+
+// forget ends an age of the model and lets go of what the gateway held.
+func (s *simulation) forget() {
+	s.mu.Lock()
+	held := s.held
+	s.held = map[int]*Task{}
+	s.model.forget()
+	s.mu.Unlock()
+	for _, t := range held {
+		t.Finish(nil, nil)
+	}
+}
+
+// kill puts another gateway in the place of this one, which says nothing any more.
+func (s *simulation) kill() {
+	for _, w := range s.allWires() {
+		w.cut()
+	}
+	old := s.gateway
+	s.startGateway()
+	s.forget()
+	_ = old.Close()
+}
+
+// drain ends the gateway as it should be ended: what runs is answered, and everything arrives.
+func (s *simulation) drain(n int) {
+	if n%4 == 3 {
+		s.cutDrainShort()
+		return
+	}
+	old := s.gateway
+	s.mu.Lock()
+	s.model.drained = true
+	s.mu.Unlock()
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	go func() { ended <- old.Shutdown(ctx) }()
+	s.submit(1+n, RestartReport) // what crosses the drain on its way
+	synctest.Wait()
+	for {
+		s.refused(true)
+		s.flow()
+		s.answer(0)
+		time.Sleep(time.Second)
+		s.refused(false)
+		select {
+		case err := <-ended:
+			if err != nil {
+				s.t.Error(err)
+			}
+			heard := s.connected()
+			s.submit(1+n, RestartReport) // what the goodbye crosses on its way
+			s.flow()
+			s.startGateway()
+			s.mu.Lock()
+			for i, t := range s.model.tasks {
+				if t.state == taskStateRunning || t.state == taskStateFinished {
+					s.t.Errorf("task %d was not answered by a clean drain: %+v", i, t)
+				}
+				if heard && t.submitted == s.model.age {
+					s.model.tasks[i].submitted++ // a clean end of an age loses nothing
+				}
+			}
+			s.mu.Unlock()
+			s.forget()
+			return
+		default:
+		}
+		time.Sleep(3 * time.Second) // a client without a connection comes back
+	}
+}
+
+// cutDrainShort ends the gateway while tasks still run.
+func (s *simulation) cutDrainShort() {
+	s.mu.Lock()
+	s.model.drained = true
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	ended := make(chan struct{})
+	old := s.gateway
+	go func() { _ = old.Shutdown(ctx); close(ended) }()
+	time.Sleep(10 * time.Second)
+	s.refused(true)
+	s.startGateway()
+	s.forget()
+	s.flow() // the goodbye arrives
+	<-ended
+	s.refused(false)
+}
+
+// connected reports whether the client has a connection, and both ends of it work.
+func (s *simulation) connected() (yes bool) {
+	l := s.swarm.lanes[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.newest(func(w *memoryWire) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		yes = l.link != nil && l.link.conn == net.Conn(w.client) && !w.client.broken && !w.gateway.broken
+	})
+	return yes
+}
+
+// finish lets everything through until every task has its status.
+func (s *simulation) finish() {
+	for range 30 {
+		time.Sleep(3 * time.Second)
+		s.flow()
+		for range s.model.tasks {
+			s.answer(0)
+		}
+		s.flow()
+		s.settle()
+	}
+	for i, t := range s.model.tasks {
+		if t.state != taskStateOver {
+			s.t.Errorf("task %d never got a status: %+v", i, t)
+		}
+	}
+	l := s.swarm.lanes[0]
+	l.mu.Lock()
+	used, kept := len(l.slots)-len(l.free), l.out.unacknowledged()
+	l.mu.Unlock()
+	if used != 0 || l.inflight.Load() != 0 {
+		s.t.Errorf("%d slots are in use at the end", used)
+	}
+	if kept != 0 {
+		s.t.Errorf("%d bytes are kept at the end", kept)
+	}
+	if stats := s.gateway.Stats(); stats.Handlers != 1 || stats.Running+stats.Held+stats.Queued != 0 {
+		s.t.Errorf("at the end the gateway has %+v", stats)
+	}
+}
+
+func (s *simulation) close() {
+	s.mu.Lock()
+	s.silent = true
+	s.mu.Unlock()
+	s.refused(true)
+	for _, w := range s.allWires() {
+		w.cut()
+	}
+	_ = s.swarm.Close()
+	s.forget()
+	_ = s.gateway.Close()
+}
+
+func simulate(t *testing.T, carries bool, ops []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(t, carries)
+		defer s.close()
+		for _, op := range ops {
+			if s.step(op); t.Failed() {
+				return
+			}
+		}
+		s.finish()
+	})
+}
+
+// FuzzSession runs operations against a swarm, a gateway and the model; each byte is one.
+func FuzzSession(f *testing.F) {
+	f.Add(false, []byte{0x0a, 0x04, 0x00, 0x04, 0x08, 0x04})
+	f.Fuzz(func(t *testing.T, carries bool, ops []byte) {
+		if len(ops) <= 200 {
+			simulate(t, carries, ops)
+		}
+	})
+}
+
+// TestSessionModel is a short walk through what FuzzSession looks for.
+func TestSessionModel(t *testing.T) {
+	walks := 150
+	if *soak {
+		walks = 5_000
+	}
+	first := seed(t)
+	for i := range walks {
+		rng := rand.New(rand.NewPCG(first, uint64(i)))
+		ops := make([]byte, 10+rng.IntN(60))
+		for j := range ops {
+			ops[j] = byte(rng.Uint32())
+		}
+		if simulate(t, i%2 == 0, ops); t.Failed() {
+			t.Fatalf("walk %d: carries %v, ops %#v", i, i%2 == 0, ops)
+		}
+	}
+}
