@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/binary"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// floorCalls is a second client of the floor, for the loads of many callers: the least with which a goroutine can call
+// and wait for its own answer. Callers append under a lock, a goroutine writes what has been appended, another reads
+// and wakes the callers.
+type floorCalls struct {
+	b     *testing.B
+	conns []*callConn
+	keys  []byte
+	users int
+}
+
+type callConn struct {
+	conn    net.Conn
+	wake    chan struct{} // one slot: there is something to write
+	waiters []callWaiter  // by id, which is the caller's alone
+
+	mu  sync.Mutex
+	out []byte
+}
+
+type callWaiter struct {
+	done   chan struct{} // one slot
+	answer []byte
+}
+
+func dialFloorCalls(b *testing.B, address string, keys []byte, conns, users int) *floorCalls {
+	b.Helper()
+	c := &floorCalls{b: b, keys: keys, users: users}
+	for range conns {
+		cc := &callConn{conn: dialFloorConn(b, address, floorSingles), wake: make(chan struct{}, 1),
+			waiters: make([]callWaiter, users/conns)}
+		for i := range cc.waiters {
+			cc.waiters[i].done = make(chan struct{}, 1)
+		}
+		c.conns = append(c.conns, cc)
+		go cc.write() // both end with the connection
+		go cc.read()
+		b.Cleanup(func() { close(cc.wake) })
+	}
+	return c
+}
+
+func (cc *callConn) write() {
+	var spare []byte
+	for range cc.wake {
+		cc.mu.Lock()
+		out := cc.out
+		cc.out = spare[:0]
+		cc.mu.Unlock()
+		if _, err := cc.conn.Write(out); err != nil {
+			return
+		}
+		spare = out
+	}
+}
+
+func (cc *callConn) read() {
+	r := bufio.NewReaderSize(cc.conn, floorBuffer)
+	for {
+		frame, err := r.Peek(8 + answerSize)
+		if err != nil {
+			return
+		}
+		w := &cc.waiters[binary.LittleEndian.Uint32(frame[4:])]
+		w.answer = append([]byte(nil), frame[8:]...)
+		_, _ = r.Discard(8 + answerSize)
+		w.done <- struct{}{}
+	}
+}
+
+func (cc *callConn) call(id uint32, key []byte) []byte {
+	cc.mu.Lock()
+	cc.out = binary.LittleEndian.AppendUint32(cc.out, 4+keySize)
+	cc.out = binary.LittleEndian.AppendUint32(cc.out, id)
+	cc.out = append(cc.out, key...)
+	cc.mu.Unlock()
+	select {
+	case cc.wake <- struct{}{}:
+	default:
+	}
+	w := &cc.waiters[id]
+	<-w.done
+	return w.answer
+}
+
+func (c *floorCalls) run(d time.Duration) *work {
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	hists := make([]histogram, c.users)
+	for i := range hists {
+		running.Go(func() {
+			cc, id := c.conns[i%len(c.conns)], uint32(i/len(c.conns))
+			cursor, last := newCursor(c.keys, i), time.Now()
+			for !stop.Load() {
+				if answer := cc.call(id, cursor.next()); answer[0] != keyStart {
+					c.b.Error(errWrongAnswer)
+					return
+				}
+				now := time.Now()
+				hists[i].add(now.Sub(last))
+				last = now
+			}
+		})
+	}
+	time.Sleep(d)
+	stop.Store(true)
+	running.Wait()
+	total := &histogram{}
+	for i := range hists {
+		total.merge(&hists[i])
+	}
+	return &work{tasks: total.n, latencies: total}
+}

@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"shoal/netio"
+)
+
+// dialShoal connects a swarm and waits until all its connections are up.
+func dialShoal(b *testing.B, url string, config netio.SwarmConfig) *netio.Swarm {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	sw, err := netio.Dial(ctx, url, &config)
+	check(b, err)
+	b.Cleanup(func() { _ = sw.Close() })
+	for up := false; !up; {
+		up = true
+		for _, pong := range sw.Ping(ctx, nil) {
+			up = up && pong.Err == nil
+		}
+		check(b, ctx.Err())
+		time.Sleep(time.Millisecond)
+	}
+	return sw
+}
+
+// calls is the work of so many callers, each with one task in flight.
+func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.Duration) *work {
+	return func(d time.Duration) *work {
+		var stop atomic.Bool
+		var running sync.WaitGroup
+		hists := make([]histogram, callers)
+		for i := range hists {
+			running.Go(func() {
+				cursor, last := newCursor(keys, i), time.Now()
+				for !stop.Load() {
+					answer, err := sw.Call(b.Context(), "table", cursor.next())
+					if err == nil && (len(answer) != answerSize || answer[0] != keyStart) {
+						err = errWrongAnswer
+					}
+					if err != nil {
+						b.Error("call:", err)
+						return
+					}
+					now := time.Now()
+					hists[i].add(now.Sub(last))
+					last = now
+				}
+			})
+		}
+		time.Sleep(d)
+		stop.Store(true)
+		running.Wait()
+		total := &histogram{}
+		for i := range hists {
+			total.merge(&hists[i])
+		}
+		return &work{tasks: total.n, latencies: total}
+	}
+}
+
+// mapped is the work of one Map.
+func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func(d time.Duration) *work {
+	return func(d time.Duration) *work {
+		var stop atomic.Bool
+		late := time.AfterFunc(d, func() { stop.Store(true) })
+		defer late.Stop()
+		total := &histogram{}
+		for r, err := range sw.MapWith(b.Context(), "table", keysUntil(keys, &stop), o) {
+			if err == nil && (len(r.Body) != answerSize || r.Body[0] != keyStart) {
+				err = errWrongAnswer
+			}
+			if err != nil {
+				b.Fatal("map: ", err)
+			}
+			total.add(r.Elapsed)
+		}
+		return &work{tasks: total.n, latencies: total}
+	}
+}
+
+// keysUntil yields keys until told to stop.
+func keysUntil(keys []byte, stop *atomic.Bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for c := newCursor(keys, 0); !stop.Load() && yield(c.next()); {
+		}
+	}
+}
