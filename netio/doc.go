@@ -1,0 +1,95 @@
+// Package netio is what shoal does on the network: a [Gateway] runs subroutines for many clients; a [Swarm] is a client's
+// connections to one gateway. The bytes between them are those of package proto; the gateway's workers are of package
+// pool.
+//
+// # The path of a task
+//
+//	Swarm.Call, Swarm.MapWith              call.go, map.go      an item becomes a task
+//	→ Swarm.submit picks a lane            swarm.go             the connection with the fewest in flight; waits for room
+//	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
+//	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
+//	→ link.write, the wire, link.readLoop  link.go              the one place that knows sockets
+//	→ lane.receive                         lane.go              bytes to frames, counted, each handled once
+//	→ handler.tasks                        handler.go           name, limits, deadline; one batch enters the pool
+//	→ batch.Run                            task.go              on a worker, inside the interceptors (intercept.go)
+//	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask; table.go is one
+//	→ Task.Finish, handler.answer          task.go, handler.go  the result goes into the outbox of the handler
+//	→ outbox, flush, the wire              outbox.go, flush.go
+//	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
+//	→ the caller's sink                    call.go, map.go      pendingCall or mapRun, which may send it again (retry.go)
+//
+// Streams, sends and duplex streams take the same way through lanes, but run on a goroutine of their own: open.go and
+// stream.go at the client, handler_stream.go and stream.go at the gateway.
+//
+// # None lost, none run twice
+//
+// A lane (lane.go, outbox.go) outlives the connections that carry it. Each side keeps what it has sent until the other
+// has acknowledged it; after a lost connection the client resumes the lane (swarm_lane.go, greet.go) and both go on from
+// where the other was cut. So, while a gateway lives and remembers the session, each task reaches it once, runs at most
+// once, and its result comes once. When the gateway is another one, or has forgotten the lane, restart.go decides for each
+// task: what the old one certainly did not take is sent to the new one; what it may have run ends as lost, or runs again
+// where [RestartRetry] asks for that. A gateway that drains to its end leaves no task of which that is not known.
+// session_model_test.go is the model of it, session_fuzz_test.go holds it against the real thing, soak_test.go does so
+// through a proxy that breaks connections.
+//
+// # Who owns what
+//
+//   - A Gateway owns its listeners, a goroutine for each connection that reads it (greet.go), one that sweeps silent ones
+//     and lanes that nobody came back for, the pool, and the timers. Shutdown and Close return when they have ended.
+//   - A handler is the gateway's side of a lane: its slots, streams and outbox. A connection comes and goes under it;
+//     attachment.mu is held while it is exchanged.
+//   - A Swarm owns one goroutine for each lane, which connects and then reads, and one that keeps (heartbeats, deadlines
+//     during an outage). Close returns when they have ended.
+//   - A lane's mu guards its outbox, slots and streams, at both ends. One goroutine at a time writes: whoever claimed the
+//     flush. No foreign code runs under mu.
+//   - Locks are taken in this order: attachment.mu, Gateway.mu, lane.recvMu, lane.mu, timers.mu.
+//   - Bodies: what a caller hands in must not change until it is answered; what it gets is its own. What a subroutine gets
+//     is valid until it returns or calls Finish; what it gives is copied. A chunk from Recv is valid until the next Recv.
+//
+// # Limits
+//
+// Frame, window of unanswered tasks, their bytes, streams, stream credit, bytes kept unacknowledged, connections and
+// sessions, workers, all timeouts: fields of [GatewayConfig] and [SwarmConfig], each with its default. At a limit of the
+// window or the outbox callers wait; at the others they get one of the errors below; a peer that breaks one is cut off.
+// A session without a connection is kept for GatewayConfig.SessionTimeout; what it keeps is bounded by Window and
+// SendBuffer. Retries are bounded for the whole swarm (retry.go).
+//
+// # Errors
+//
+// Every error that a caller can see. errors.Is finds them; [StatusOf] gives the status. "Again" means that running the
+// task once more cannot run it twice.
+//
+//	error                 when                                            did it run?       what to do
+//	ErrFailed             the subroutine returned an error                yes               as the text says
+//	ErrPanicked           the subroutine panicked                         yes, in part      mend the subroutine
+//	ErrTimeout            the deadline passed first                       perhaps           look, or again if that does no harm
+//	ErrCanceled           the caller cancelled, or closed the swarm       perhaps           nothing: it was asked for
+//	ErrBusy               the gateway's queue or stream limit is full     no                again, later; MapOptions.Retries
+//	ErrDraining           the gateway is about to stop                    no *              again, elsewhere or with Wait
+//	ErrLost               the gateway that had it is gone, or forgot it   perhaps           look; or RestartRetry
+//	  and ErrUnreachable  the same, before it was sent                    no                again, when a gateway is there
+//	ErrUnknownSubroutine  the gateway has none of that name               no                Swarm.List shows what there is
+//	ErrUnknownTask        the subroutine knows no such task               yes, to say so    mend the argument or the table
+//	ErrNotAllowed         this client may not ask for it                  no                ask who runs the gateway
+//	ErrTooLarge           task: above the gateway's frame limit or window no                send it as a stream
+//	                      answer: above the client's (a failed task)      yes               raise FrameLimit, or stream
+//	ErrWrongShape         a stream was called, or the reverse             no                Call, Stream, Send or Duplex
+//	ErrBadArgument        the subroutine could not read its argument      yes, to say so    mend the argument
+//	*StreamError          a stream was cut off; matches ErrLost           yes, in part      go on from its Progress
+//	ErrUnreachable        no gateway answers, or not for GiveUp           no                wait (Wait), start one
+//	ErrFull               the gateway has as many clients as it may       no                later; raise MaxHandlers
+//	ErrVersion            no protocol version in common                   no                use the same shoal
+//	ErrNotShoal           something else listens there                    no                check the address
+//	ErrBadURL             the address is none                             no                mend it
+//	ErrMalformed          a peer broke the protocol                       as ErrLost        report it: it is a bug
+//	ErrIdle, ErrSlow,     why a connection ended, in logs and in the      as ErrLost        nothing: the lane resumes
+//	ErrSuperseded         text of other errors
+//	ErrClosed             the swarm or the gateway was closed before      no                keep it open
+//	ErrBadFile            *FileError: an input file cannot be used        no                mend the lines it names
+//	ErrStillRunning       Shutdown: subroutines do not return             yes               mend those that it names
+//
+// * Under RestartRetry a task that ran in one life of the gateway can be refused by the next: then it is perhaps.
+//
+// A *TaskError also carries the text, code and details that the subroutine gave. A timeout matches
+// context.DeadlineExceeded too, and canceled context.Canceled.
+package netio
