@@ -34,7 +34,8 @@
 //
 // # Who owns what
 //
-//   - A Gateway owns its listeners, a goroutine for each connection that reads it (greet.go), one that sweeps silent ones
+//   - A Gateway owns its listeners, what reads its connections (pollers where there are some, poller_linux.go, otherwise a
+//     goroutine for each), one goroutine that sweeps silent ones
 //     and lanes that nobody came back for, the pool, and the timers. Shutdown and Close return when they have ended.
 //   - A handler is the gateway's side of a lane: its slots, streams and outbox. A connection comes and goes under it;
 //     attachment.mu is held while it is exchanged.

@@ -91,7 +91,10 @@ func (l *lane) takeRound() (k *link, control int) {
 	if l.link == nil {
 		return nil, 0
 	}
-	l.acknowledge()
+	if l.ackNow || l.received.Load()-l.told.Load() >= ackSoon {
+		l.ackNow = false
+		l.acknowledge()
+	}
 	control = len(l.out.control)
 	l.pieces = l.out.take(l.pieces[:0], mostWrite)
 	if len(l.pieces) == 0 {

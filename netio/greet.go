@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -53,7 +55,11 @@ func (g *Gateway) greet(conn net.Conn) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTimedOut(err)) {
 		err = fmt.Errorf("no hello within %v: %w", g.config.HandshakeTimeout, ErrIdle)
 	}
-	g.log.Info("connection refused", "remote", conn.RemoteAddr().String(), "error", err)
+	level := slog.LevelInfo
+	if errors.Is(err, io.EOF) { // it has only looked whether somebody listens
+		level = slog.LevelDebug
+	}
+	g.log.Log(context.Background(), level, "connection refused", "remote", conn.RemoteAddr().String(), "error", err)
 	if bye, ok := goodbyeFor(err); ok && !heard {
 		_ = conn.SetDeadline(time.Now().Add(lingerTime))
 		_, _ = conn.Write(proto.AppendGoodbye(nil, bye))

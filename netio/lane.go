@@ -28,6 +28,7 @@ type lane struct {
 	link     *link      // nil: no connection now
 	out      outbox
 	flushing bool
+	ackNow   bool      // the next write tells the peer what has arrived, however little
 	flushed  sync.Cond // signalled when flushing becomes false
 	parted   bool      // a goodbye was said on the link: nothing follows it
 	closed   bool
@@ -53,7 +54,8 @@ type laneOwner interface {
 }
 
 const (
-	ackEvery  = 32 << 10  // tell the peer when so many bytes have arrived since it was last told
+	ackSoon   = 4 << 10   // tell the peer with the next write when so many bytes have arrived since it was last told
+	ackEvery  = 32 << 10  // write for that alone when it is so many
 	mostWrite = 512 << 10 // bytes in one write: control frames get their turn between two
 	// streamAhead bounds what streams put before the frames of others: a chunk waits while so much is unsent.
 	streamAhead = 256 << 10
@@ -213,6 +215,7 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 	l.owner.burst()
 	if l.received.Load()-l.told.Load() >= ackEvery {
 		l.mu.Lock()
+		l.ackNow = true
 		l.startFlush()
 		l.mu.Unlock()
 	}

@@ -49,6 +49,7 @@ type SubroutineInfo struct {
 // subroutine is what is registered under a name; it never changes, so that those that run finish with what they began.
 type subroutine struct {
 	info SubroutineInfo
+	pace *pace
 	task TaskFunc                                                                // set for calls that finish later
 	many func(tasks []Task)                                                      // beside task: settles several at once, see settle
 	call CallFunc                                                                // set for other calls
@@ -104,7 +105,7 @@ func (g *Gateway) register(name string, shape Shape, s *subroutine) {
 	if name == "" || len(name) > maxName {
 		panic(fmt.Sprintf("netio: the name of a subroutine has 1 to %d bytes, %q has %d", maxName, name, len(name)))
 	}
-	s.info.Name, s.info.Shape = name, shape
+	s.info.Name, s.info.Shape, s.pace = name, shape, &pace{}
 	g.subroutines.change(name, s)
 }
 

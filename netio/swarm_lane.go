@@ -301,6 +301,7 @@ func (l *swarmLane) burst() {
 	}
 	if laneState(l.state.Load()) == laneDraining {
 		l.mu.Lock()
+		l.ackNow = true
 		l.startFlush()
 		l.mu.Unlock()
 	}

@@ -92,6 +92,10 @@ func (t *Task) Finish(result []byte, err error) {
 // FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
 // the place of Finish, and result must not change any more.
 func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
+	if t.b.hopeless(monotonic(), int64(wait)) {
+		t.Finish(nil, &Failure{Status: StatusTimeout})
+		return
+	}
 	t.result, t.err = result, err
 	h := t.b.h
 	h.mu.Lock() // so that whoever answers the task early either sees the timer or is seen here
@@ -146,8 +150,13 @@ func (b *batch) Run(i int) (held bool) {
 		return b.RunSome(i, 1) == 1
 	}
 	t := &b.tasks[i]
-	if b.deadline != 0 && monotonic() >= b.deadline { // its timer may be late when there is much to do
-		b.h.stop(t, StatusTimeout)
+	var begun int64
+	if b.deadline != 0 { // its timer may be late when there is much to do
+		begun = monotonic()
+		if hopeless := b.hopeless(begun, b.sub.pace.nanos.Load()); hopeless || begun >= b.deadline {
+			b.sub.pace.doubt()
+			b.h.stop(t, StatusTimeout)
+		}
 	}
 	if t.early.Load() { // cancelled, or past its deadline, before it began
 		b.over()
@@ -160,6 +169,9 @@ func (b *batch) Run(i int) (held bool) {
 	}
 	if b.sub.call != nil || len(b.h.gateway.config.Interceptors) > 0 {
 		result, err := b.h.gateway.runCall(t)
+		if begun != 0 && err == nil {
+			b.sub.pace.took(monotonic() - begun)
+		}
 		t.answer(result, err, true)
 		t.ctx.cancel(context.Canceled)
 		b.over()
@@ -194,7 +206,8 @@ func (b *batch) RunSome(i, n int) (held int) {
 	} else {
 		b.sub.many(tasks)
 	}
-	late := b.deadline != 0 && monotonic() >= b.deadline
+	now := monotonic()
+	late, pressed := b.deadline != 0 && now >= b.deadline, b.hopeless(now, 1<<40)
 	h := b.h
 	h.mu.Lock()
 	for k := range tasks {
@@ -206,9 +219,11 @@ func (b *batch) RunSome(i, n int) (held int) {
 		case t.err != nil:
 			status, body := encodeError(t.err)
 			h.answerLocked(t, status, body)
+		case t.wait > 0 && pressed && now+int64(t.wait) > b.deadline:
+			h.answerLocked(t, StatusTimeout, nil)
 		case t.wait > 0:
 			t.state.Store(taskHeld)
-			h.timers.add(&t.timer, monotonic()+int64(t.wait), t)
+			h.timers.add(&t.timer, now+int64(t.wait), t)
 			held++
 		default:
 			h.answerLocked(t, StatusOK, t.result)

@@ -218,8 +218,8 @@ func testCutShort(t *testing.T, handle func(g *Gateway)) {
 	handle(g)
 	p := connect(t, g).greet(helloFor())
 	p.tasks("table", task{0, "hour"}, task{1, "hour"})
+	eventually(t, "both wait", func() bool { return g.Stats().Held == 2 })
 	p.write(tasksFrame(clockMillis()+30, "table", task{2, "hour"}, task{3, "hour"}))
-	eventually(t, "all wait", func() bool { return g.Stats().Held == 4 })
 	p.send(proto.KindCancel, proto.AppendCancel(nil, 1))
 	all := p.results(3)
 	if all[1].Status != StatusCanceled || all[2].Status != StatusTimeout || all[3].Status != StatusTimeout {
