@@ -46,6 +46,7 @@ var frozen = []struct {
 	{"KindCredit", uint64(KindCredit), 0x15},
 	{"KindEnd", uint64(KindEnd), 0x16},
 	{"KindAbort", uint64(KindAbort), 0x17},
+	{"ExtensionBegun", ExtensionBegun, 1},
 
 	{"FlagSkippable", FlagSkippable, 0x01},
 	{"flagCompression", flagCompression, 0x06},

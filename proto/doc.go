@@ -98,7 +98,10 @@
 //
 // Extensions fill the rest of the payload, one after another: u16 type, u16 length, then so many bytes. A receiver
 // ignores a type that it does not know, unless bit 15 of the type is set: then it says goodbye with code 4 (not
-// allowed). No types are assigned yet.
+// allowed).
+//
+//	type  name   in      value
+//	1     begun  hello   u64: with resume, the clock of the hello by which the lane began (see Lanes)
 //
 //	goodbye
 //	0    u16  code
@@ -144,6 +147,12 @@
 //     unanswered tasks is unknown.
 //
 //   - A hello without resume, for a lane that the gateway knows, ends that lane and begins it anew.
+//
+//   - A hello may be overtaken by a later one, and a welcome may never arrive. So each hello of a lane has a higher
+//     clock than the one before: a hello whose clock is below that of the lane's latest is refused with code 7, and
+//     changes nothing. And a hello with resume names, in the extension begun, the hello by which the lane began: the
+//     latest whose welcome arrived and did not say resumed. If the lane that the gateway knows began by another, the
+//     client has not heard of it, and it is as if the gateway did not know the lane.
 //
 // The payload of an ack:
 //
@@ -268,6 +277,9 @@
 //	drain
 //	0    u32  milliseconds until the gateway closes at the latest
 //
-// From then on new tasks and streams are answered with status draining; what runs is finished and answered. Then, or
-// when the time is over, the gateway says goodbye with code 2.
+// From then on new tasks and streams, and tasks that have not begun, are answered with status draining; what runs is
+// finished and answered, and
+// acknowledged by the client, if it has a session: it had better send an ack with each burst now. Then, or
+// when the time is over, the gateway says goodbye with code 2, and before it, in an ack, how much has arrived. That ack
+// is the last word: tasks in frames beyond it were not run and never will be.
 package proto

@@ -58,6 +58,25 @@ type Extension struct {
 // Critical reports whether a receiver that does not know the type must refuse.
 func (e Extension) Critical() bool { return e.Type&(1<<15) != 0 }
 
+// ExtensionBegun is the type of the extension by which a hello names the beginning of its lane: u64, the clock of the
+// hello whose welcome did not say resumed.
+const ExtensionBegun = 1
+
+// BegunExtension makes the extension.
+func BegunExtension(clock uint64) Extension {
+	return Extension{Type: ExtensionBegun, Value: binary.LittleEndian.AppendUint64(nil, clock)}
+}
+
+// Begun returns what the hello says of the beginning of its lane, and whether it says it.
+func (h Hello) Begun() (clock uint64, ok bool) {
+	for _, e := range h.Extensions {
+		if e.Type == ExtensionBegun && len(e.Value) == 8 {
+			return binary.LittleEndian.Uint64(e.Value), true
+		}
+	}
+	return 0, false
+}
+
 const (
 	helloSize   = 56
 	welcomeSize = 64

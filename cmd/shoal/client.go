@@ -10,10 +10,10 @@ import (
 
 // clientCommand is `shoal client` and what all its commands share.
 type clientCommand struct {
-	Gateway     string        `help:"The gateway's address, tcp://host:port or unix:///path." default:"${default_url}" env:"SHOAL_GATEWAY" placeholder:"URL"`
-	Connections int           `help:"Connections to keep to the gateway." default:"4" placeholder:"N"`
-	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet." default:"0s"`
-	Compress    string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
+	Gateway     string        `help:"The gateway's address, tcp://host:port or unix:///path; default ${default}." default:"${default_url}" env:"SHOAL_GATEWAY" placeholder:"URL"`
+	Connections int           `help:"Connections to keep to the gateway; default ${default}." default:"4" placeholder:"N"`
+	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet, such as 30s." default:"0s"`
+	Compress    string        `help:"Compress what is sent where it shrinks: ${enum}; auto: files, unless the gateway is on this machine." enum:"auto,none,s2,zstd" default:"auto"`
 	Quiet       bool          `short:"q" help:"No progress and no closing counts on standard error."`
 	Verbose     bool          `short:"v" help:"Say on standard error what happens to the connections."`
 
@@ -23,8 +23,22 @@ type clientCommand struct {
 	Stream streamCommand `cmd:"" help:"Open a stream and print it as it comes."`
 	Send   sendCommand   `cmd:"" help:"Send a file, or standard input, to a subroutine and print its answer."`
 	List   listCommand   `cmd:"" help:"List the gateway's subroutines."`
+	Ls     lsCommand     `cmd:"" help:"List the gateway's files."`
+	Get    getCommand    `cmd:"" help:"Get files and folders from the gateway."`
+	Put    putCommand    `cmd:"" help:"Put files and folders at the gateway."`
 	Ping   pingCommand   `cmd:"" help:"Measure the round-trip time of each connection."`
 	Stop   stopCommand   `cmd:"" help:"Stop the gateway, if it lets clients do that."`
+}
+
+// Help is what --help adds.
+func (c *clientCommand) Help() string {
+	return `Examples:
+  shoal client run testdata/commands.txt
+  shoal client call square 12
+  shoal client --gateway unix:///tmp/shoal.sock --wait 30s list
+
+Standard output carries nothing but results. Exit status: 0 all ok, 1 internal error, 2 usage or bad input, 3 some tasks
+failed, 4 some timed out or were lost, 5 no gateway reached, 130 interrupted.`
 }
 
 // check refuses numbers that make no sense.
@@ -44,7 +58,14 @@ func (c *clientCommand) dial(ctx context.Context, p *process, url string, config
 	if c.Verbose {
 		config.Logger = newLogger(p.stderr, "info", "text")
 	}
-	return netio.Dial(ctx, url, &config)
+	s, err := netio.Dial(ctx, url, &config)
+	switch {
+	case err == nil:
+		return s, nil
+	case ctx.Err() != nil:
+		return nil, &exitError{status: exitInterrupted}
+	}
+	return nil, unreachable(err)
 }
 
 // session runs a command's work with a swarm, under the first interrupt; a second one ends the process at once.

@@ -19,18 +19,24 @@ type callCommand struct {
 	Name     string        `arg:"" help:"The subroutine."`
 	Argument string        `arg:"" optional:"" help:"What it gets, as it is; - for standard input."`
 	JSON     bool          `name:"json" help:"The argument has to be JSON; the answer is printed as JSON, a line."`
-	Timeout  time.Duration `help:"0: none." default:"0s"`
+	Timeout  time.Duration `help:"How long it may take, such as 5s; 0s: as long as it takes." default:"0s"`
 }
 
 // Help is what --help adds.
 func (c *callCommand) Help() string {
 	return `Examples:
   shoal client call square 12
-  shoal client call table 137.72.95.0:foo`
+  shoal client call table 137.72.95.0:foo
+  shoal client call square -- -3
+
+What starts with - and is no flag goes after --.`
 }
 
 // Run calls the subroutine and prints its answer.
 func (c *callCommand) Run(p *process, client *clientCommand) error {
+	if err := checkTimeout(c.Timeout); err != nil {
+		return err
+	}
 	argument, err := readArgument(c.Argument)
 	if err != nil {
 		return err
@@ -58,7 +64,7 @@ func (c *callCommand) Run(p *process, client *clientCommand) error {
 
 // printBytes writes bytes unchanged, but for a line end that a person at a terminal wants.
 func printBytes(p *process, b []byte) error {
-	if len(b) > 0 && b[len(b)-1] != '\n' && isTerminal(p.stdout) {
+	if len(b) > 0 && b[len(b)-1] != '\n' && isTerminal(p.stdout.file) {
 		b = append(b, '\n')
 	}
 	_, err := p.stdout.Write(b)
@@ -73,6 +79,14 @@ func readArgument(argument string) ([]byte, error) {
 	return io.ReadAll(os.Stdin)
 }
 
+// checkTimeout refuses a --timeout that makes no sense.
+func checkTimeout(d time.Duration) error {
+	if d < 0 {
+		return usage("--timeout %v: it cannot be negative", d)
+	}
+	return nil
+}
+
 // withTimeout bounds ctx where there is a bound.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
@@ -85,7 +99,7 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 type mapCommand struct {
 	Name      string        `arg:"" help:"The subroutine."`
 	Batch     int           `help:"Lines to a frame; 1 sends each line as it is read." default:"1"`
-	Timeout   time.Duration `help:"For each line, from when it is sent; 0: none." default:"0s"`
+	Timeout   time.Duration `help:"How long each line may take from when it is sent, such as 5s; 0s: as long as it takes." default:"0s"`
 	Output    string        `help:"How results look: ${enum}." enum:"text,jsonl,csv" default:"text"`
 	KeepOrder bool          `help:"Print results in the order of the lines, not as they finish."`
 }
@@ -101,14 +115,13 @@ func (c *mapCommand) Run(p *process, client *clientCommand) error {
 	if c.Batch < 1 {
 		return usage("--batch %d: it has to be at least 1", c.Batch)
 	}
+	if err := checkTimeout(c.Timeout); err != nil {
+		return err
+	}
 	return client.session(p, 0, func(ctx context.Context, s *netio.Swarm) error {
-		defer closeAfter(ctx, s)()
-		lines := newLineSource(os.Stdin)
-		report := newReport(p, c.Output, 0, client.Quiet)
-		err := report.results(s.MapWith(ctx, c.Name, lines.all, netio.MapOptions{
-			Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout,
-		}), lines.text)
-		return report.end(ctx, errors.Join(err, lines.failed()))
+		r := newReport(p, c.Output, 0, client.Quiet)
+		err := r.mapped(ctx, s, c.Name, &lineSource{in: os.Stdin}, netio.MapOptions{Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout})
+		return r.end(ctx, err)
 	})
 }
 
@@ -117,7 +130,7 @@ type streamCommand struct {
 	Name     string        `arg:"" help:"The subroutine."`
 	Argument string        `arg:"" optional:"" help:"What it gets, as it is."`
 	Streams  int           `help:"Open it so many times over the connections, and print the chunks as they come." default:"1"`
-	Timeout  time.Duration `help:"0: none." default:"0s"`
+	Timeout  time.Duration `help:"How long it may take, such as 5s; 0s: as long as it takes." default:"0s"`
 }
 
 // Help is what --help adds.
@@ -133,6 +146,9 @@ Chunks are printed unchanged, one after another. Exit status 0: the stream came 
 func (c *streamCommand) Run(p *process, client *clientCommand) error {
 	if c.Streams < 1 {
 		return usage("--streams %d: it has to be at least 1", c.Streams)
+	}
+	if err := checkTimeout(c.Timeout); err != nil {
+		return err
 	}
 	argument, err := readArgument(c.Argument)
 	if err != nil {
@@ -164,7 +180,7 @@ type sendCommand struct {
 	Name     string        `arg:"" help:"The subroutine."`
 	File     string        `arg:"" help:"What to send; - for standard input."`
 	Argument string        `help:"What the subroutine gets beside it." placeholder:"TEXT"`
-	Timeout  time.Duration `help:"0: none." default:"0s"`
+	Timeout  time.Duration `help:"How long it may take, such as 5s; 0s: as long as it takes." default:"0s"`
 }
 
 // Help is what --help adds.
@@ -176,6 +192,9 @@ func (c *sendCommand) Help() string {
 
 // Run sends the file and prints the answer.
 func (c *sendCommand) Run(p *process, client *clientCommand) error {
+	if err := checkTimeout(c.Timeout); err != nil {
+		return err
+	}
 	f, err := openInput(c.File)
 	if err != nil {
 		return err
@@ -190,7 +209,7 @@ func (c *sendCommand) Run(p *process, client *clientCommand) error {
 		defer cancel()
 		pr := newProgress(p.stderr, progressOptions{Label: "sent", Unit: "bytes", Total: total, Quiet: client.Quiet})
 		defer pr.close()
-		answer, err := s.Send(ctx, c.Name, []byte(c.Argument), &countingReader{r: f, each: func(n int64) { pr.set(n, 0) }})
+		answer, err := s.Send(ctx, c.Name, []byte(c.Argument), &countingReader{r: &interruptible{ctx, f}, each: func(n int64) { pr.set(n, 0) }})
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,15 @@ type listCommand struct {
 	Output string `help:"How it looks: ${enum}." enum:"text,jsonl" default:"text"`
 }
 
+// Help is what --help adds.
+func (c *listCommand) Help() string {
+	return `Example:
+  shoal client list
+
+Text output is name, shape and description with tabs between. The shape says which command it is for: call or map,
+stream, send; duplex is for programs.`
+}
+
 // Run prints the gateway's subroutines.
 func (c *listCommand) Run(p *process, client *clientCommand) error {
 	return client.session(p, 1, func(ctx context.Context, s *netio.Swarm) error {
@@ -73,7 +82,9 @@ func (c *pingCommand) Run(p *process, client *clientCommand) error {
 			for _, pong := range s.Ping(ctx, []byte(c.Message)) {
 				if pong.Err != nil {
 					lost++
-					fmt.Fprintf(p.stdout, "connection %d: %v\n", pong.Connection, pong.Err)
+					if _, err := fmt.Fprintf(p.stdout, "connection %d: %v\n", pong.Connection, pong.Err); err != nil {
+						return err
+					}
 					continue
 				}
 				if answered == 0 || pong.RTT < least {
@@ -81,7 +92,9 @@ func (c *pingCommand) Run(p *process, client *clientCommand) error {
 				}
 				answered++
 				most, sum = max(most, pong.RTT), sum+pong.RTT
-				fmt.Fprintf(p.stdout, "connection %d: %v\n", pong.Connection, pong.RTT)
+				if _, err := fmt.Fprintf(p.stdout, "connection %d: %v\n", pong.Connection, pong.RTT); err != nil {
+					return err
+				}
 			}
 		}
 		if answered > 0 && !client.Quiet {
@@ -99,7 +112,10 @@ type stopCommand struct{}
 
 // Help is what --help adds.
 func (c *stopCommand) Help() string {
-	return `The gateway drains and ends, where it was started with --allow-stop.`
+	return `Example:
+  shoal client stop
+
+The gateway drains and ends, where it was started with --allow-stop.`
 }
 
 // Run stops the gateway.

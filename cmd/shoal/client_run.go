@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"iter"
 	"os"
 	"time"
 
@@ -14,11 +11,18 @@ import (
 type runCommand struct {
 	File        string        `arg:"" help:"File of tasks, host:command a line; - for standard input." placeholder:"FILE"`
 	Batch       int           `help:"Tasks to a frame." default:"16"`
-	Timeout     time.Duration `help:"For each task, from when it is sent; 0: none." default:"0s"`
+	Timeout     time.Duration `help:"How long each task may take from when it is sent, such as 5s; 0s: as long as it takes." default:"0s"`
 	Output      string        `help:"How results look: ${enum}." enum:"text,jsonl,csv" default:"text"`
 	KeepOrder   bool          `help:"Print results in the order of the file, not as they finish."`
 	SkipInvalid bool          `help:"Skip malformed lines, and count them, instead of refusing the file."`
 	Subroutine  string        `help:"The subroutine that gets the tasks." default:"table"`
+
+	OnRestart    string `help:"Tasks whose outcome is unknown because the gateway was lost: ${enum}. Retried ones run at least once; reported ones end as lost." enum:"report,retry" default:"report"`
+	Retries      int    `help:"How often a task is sent again that timed out, was refused as busy or draining, reached no gateway, or was lost with --on-restart retry." default:"0"`
+	RetryFailed  bool   `help:"With --retries: also tasks that failed."`
+	JobLog       string `help:"Record in this file how each task ended, on the disk as it happens." placeholder:"FILE"`
+	Resume       bool   `help:"With --job-log: skip what the file says is done."`
+	ResumeFailed bool   `help:"As --resume, but run those again that did not end with ok."`
 
 	Embedded        bool   `help:"Start a gateway inside this process instead of reaching one; needs --table."`
 	Table           string `help:"With --embedded: its table." placeholder:"FILE"`
@@ -32,9 +36,12 @@ func (c *runCommand) Help() string {
   shoal client run testdata/commands.txt --batch 16
   shoal client run --embedded --table testdata/table.txt testdata/commands.txt
   cut -f1 inventory | shoal client --wait 30s run - --output jsonl >results.jsonl
+  shoal client run commands.txt --job-log run.log; shoal client run commands.txt --job-log run.log --resume
 
 A colon inside a field is written \: and a backslash before one \\. Blank lines and lines that begin with # are skipped.
-Text output is task, status and response with tabs between. Exit status: 0 all ok, 3 some failed, 4 some timed out or
+Text output is task, status and response with tabs between. A job log is a JSON object a line: task, n (which of
+several equal tasks), subroutine, status; --resume skips what is in it, but for tasks that were refused or cancelled, and
+the commands file may have been edited. With --wait, tasks that a draining gateway refuses are sent to its successor. Exit status: 0 all ok, 3 some failed, 4 some timed out or
 were lost, 5 no gateway reached, 130 interrupted.`
 }
 
@@ -43,10 +50,11 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 	if err := c.check(client); err != nil {
 		return err
 	}
-	commands, skipped, err := c.read()
+	commands, err := openCommands(c.File, c.SkipInvalid)
 	if err != nil {
 		return err
 	}
+	defer commands.close()
 	ctx, stop := interrupts(p.ctx, func() { os.Exit(exitInterrupted) })
 	defer stop()
 	url := client.Gateway
@@ -58,29 +66,35 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 		defer gw.Close()
 		url = gw.URLs()[0]
 	}
+	tasks := taskSource(commands)
+	var logged *loggedTasks
+	if c.JobLog != "" {
+		log, err := openJobLog(c.JobLog, c.Subroutine, c.Resume || c.ResumeFailed, c.ResumeFailed)
+		if err != nil {
+			return err
+		}
+		defer log.close()
+		logged = &loggedTasks{commandsFile: commands, log: log}
+		tasks = logged
+	}
 	s, err := client.dial(ctx, p, url, netio.SwarmConfig{})
 	if err != nil {
-		if ctx.Err() != nil {
-			return &exitError{status: exitInterrupted}
-		}
 		return err
 	}
 	defer s.Close()
-	defer closeAfter(ctx, s)()
+	r := newReport(p, c.Output, commands.total, client.Quiet)
+	r.summary.skipped, r.log = commands.skipped, logged
+	err = r.mapped(ctx, s, c.Subroutine, tasks, c.options())
+	return r.end(ctx, err)
+}
 
-	items := func(yield func([]byte) bool) {
-		for i := range commands {
-			if !yield(commands[i].Key) {
-				return
-			}
-		}
+func (c *runCommand) options() netio.MapOptions {
+	o := netio.MapOptions{Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout,
+		OnRestart: netio.RestartReport, Retries: c.Retries, RetryFailed: c.RetryFailed}
+	if c.OnRestart == "retry" {
+		o.OnRestart = netio.RestartRetry
 	}
-	report := newReport(p, c.Output, len(commands), client.Quiet)
-	report.summary.skipped = skipped
-	err = report.results(s.MapWith(ctx, c.Subroutine, items, netio.MapOptions{
-		Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout,
-	}), func(i int) string { return commands[i].Text })
-	return report.end(ctx, err)
+	return o
 }
 
 func (c *runCommand) check(client *clientCommand) error {
@@ -89,6 +103,12 @@ func (c *runCommand) check(client *clientCommand) error {
 		return usage("--batch %d: it has to be at least 1", c.Batch)
 	case c.Timeout < 0:
 		return usage("--timeout %v: it cannot be negative", c.Timeout)
+	case c.Retries < 0:
+		return usage("--retries %d: it cannot be negative", c.Retries)
+	case c.RetryFailed && c.Retries == 0:
+		return usage("--retry-failed goes with --retries N")
+	case (c.Resume || c.ResumeFailed) && c.JobLog == "":
+		return usage("--resume and --resume-failed go with --job-log FILE")
 	case c.Workers < 1:
 		return usage("--workers %d: it has to be at least 1", c.Workers)
 	case c.Embedded && c.Table == "":
@@ -97,15 +117,6 @@ func (c *runCommand) check(client *clientCommand) error {
 		return usage("--table goes with --embedded; give it to 'shoal server' otherwise")
 	}
 	return client.check()
-}
-
-func (c *runCommand) read() ([]command, int, error) {
-	f, err := openInput(c.File)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	return parseCommands(f.Name(), f, c.SkipInvalid)
 }
 
 // embed starts a gateway in this process, on a socket like any other.
@@ -121,97 +132,4 @@ func (c *runCommand) embed(client *clientCommand, p *process) (*netio.Gateway, e
 	gw := netio.NewGateway(config)
 	registerTable(gw, netio.NewTable(entries))
 	return gw, gw.Start()
-}
-
-// patience is how long an interrupted client waits for the gateway to confirm what it cancelled.
-const patience = 3 * time.Second
-
-// closeAfter closes the swarm some time after ctx has ended, so that a gateway which does not answer holds nobody up.
-func closeAfter(ctx context.Context, s *netio.Swarm) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-		}
-		select {
-		case <-done:
-		case <-time.After(patience):
-			_ = s.Close()
-		}
-	}()
-	return func() { close(done) }
-}
-
-// report is what a person or a program sees of many results: lines on standard output, progress and counts on
-// standard error.
-type report struct {
-	p        *process
-	out      *resultWriter
-	progress *progress
-	summary  summary
-	quiet    bool
-	started  time.Time
-}
-
-func newReport(p *process, format string, total int, quiet bool) *report {
-	pr := newProgress(p.stderr, progressOptions{Label: "tasks", Total: int64(total), Quiet: quiet})
-	return &report{p: p, out: newResultWriter(pr.beside(p.stdout), format), progress: pr, quiet: quiet, started: time.Now()}
-}
-
-// results prints each result; task gives the text of an item. A write that fails ends it.
-func (r *report) results(results iter.Seq2[netio.Result, error], task func(index int) string) error {
-	var failed int64
-	var done int64
-	for result, err := range results {
-		rec := record{Task: task(result.Index), ID: result.Index, Status: netio.StatusOf(err).String(),
-			Response: result.Body, Elapsed: result.Elapsed}
-		if err != nil {
-			rec.Error = errorText(err)
-			failed++
-		}
-		done++
-		r.summary.add(&rec)
-		if err := r.out.Write(&rec); err != nil {
-			return err
-		}
-		if !result.More {
-			if err := r.out.Flush(); err != nil {
-				return err
-			}
-		}
-		r.progress.set(done, failed)
-	}
-	return r.out.Flush()
-}
-
-// errorText returns what the subroutine or shoal said, without what the status says already.
-func errorText(err error) string {
-	var te *netio.TaskError
-	if errors.As(err, &te) {
-		if te.Text != "" {
-			return te.Text
-		}
-		return te.Status.String()
-	}
-	return err.Error()
-}
-
-// end prints the counts and returns the command's outcome.
-func (r *report) end(ctx context.Context, err error) error {
-	r.summary.elapsed = time.Since(r.started)
-	r.progress.close()
-	if !r.quiet {
-		_ = r.summary.write(r.p.stderr)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return &exitError{status: exitInterrupted}
-	case err != nil:
-		return err
-	case r.summary.exitCode() != exitOK:
-		return &exitError{status: r.summary.exitCode()}
-	}
-	return nil
 }

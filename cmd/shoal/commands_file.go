@@ -1,53 +1,133 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
 	"shoal/netio"
 )
 
-// command is one task of a commands file.
-type command struct {
-	Line int
-	Text string // the line as written, without its line end: what the output names the task by
-	Key  []byte // what is sent: netio.TaskKey of the line, not to be changed
+// commandsFile is a commands file, lines `host:command` as netio/table_file.go describes them. It is read twice: once to
+// see that no line is malformed before anything is sent, and again as its tasks are sent, so that memory does not grow
+// with it. One goroutine may read tasks while another asks for texts.
+type commandsFile struct {
+	total   int // tasks
+	skipped int // malformed lines
+
+	name        string
+	in          io.ReadSeeker
+	start, size int64
+	underWay    texts
+	close       func() error
 }
 
-// parseCommands reads a commands file, lines `host:command` as netio/table_file.go describes them; name stands for it in
-// errors. Malformed lines come back together as a *netio.FileError and no commands, or with skipInvalid only as their number.
-// A file without any task is an error too.
-func parseCommands(name string, r io.Reader, skipInvalid bool) (commands []command, skipped int, err error) {
-	var texts textChunks
-	var keys keyChunks
-	problems, err := netio.ScanLines(r, func(line int, text []byte) error {
-		key, err := keys.add(text)
+// openCommands opens a file, `-` being standard input, and checks every line. What cannot be read twice is copied to a
+// temporary file that has no name any more. The caller closes it.
+func openCommands(name string, skipInvalid bool) (*commandsFile, error) {
+	f, err := openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	c := &commandsFile{name: f.Name(), in: f, close: f.Close}
+	if err := c.read(f, skipInvalid); err != nil {
+		_ = c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *commandsFile) read(f *os.File, skipInvalid bool) error {
+	first := io.Reader(f)
+	info, err := f.Stat()
+	if err == nil {
+		c.start, err = f.Seek(0, io.SeekCurrent)
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		spool, err := os.CreateTemp("", "shoal-*")
 		if err != nil {
+			return fmt.Errorf("no temporary file to keep %s in: %w", c.name, err)
+		}
+		c.close = func() error { return errors.Join(spool.Close(), f.Close()) }
+		if err := os.Remove(spool.Name()); err != nil {
 			return err
 		}
-		commands = append(commands, command{Line: line, Text: texts.add(text), Key: key})
-		return nil
+		c.in, c.start = spool, 0
+		first = io.TeeReader(f, spool)
+	}
+	counted := &countingReader{r: first, each: func(n int64) { c.size = n }}
+	c.total, c.skipped, err = checkCommands(c.name, counted, skipInvalid)
+	return err
+}
+
+// checkCommands reads a commands file and counts its tasks; name stands for it in errors. Malformed lines come back
+// together as a *netio.FileError, or with skipInvalid only as their number. A file without any task is an error too.
+func checkCommands(name string, r io.Reader, skipInvalid bool) (total, skipped int, err error) {
+	var key []byte
+	problems, err := netio.ScanLines(r, func(_ int, text []byte) (err error) {
+		if key, err = netio.AppendTaskKey(key[:0], text); err == nil {
+			total++
+		}
+		return err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", name, err)
+		return 0, 0, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if len(problems) > 0 && !skipInvalid {
-		return nil, 0, &netio.FileError{Name: name, Problems: problems}
+		return 0, 0, &netio.FileError{Name: name, Problems: problems}
 	}
-	if len(commands) == 0 {
+	if total == 0 {
 		reason := "no tasks: write host:command, one a line"
 		if len(problems) > 0 {
 			reason = fmt.Sprintf("no tasks, and %s skipped: write host:command, one a line",
 				counted(len(problems), "malformed line"))
 		}
-		return nil, len(problems), &netio.FileError{Name: name, Problems: []netio.LineProblem{{Reason: reason}}}
+		return 0, len(problems), &netio.FileError{Name: name, Problems: []netio.LineProblem{{Reason: reason}}}
 	}
-	return commands, len(problems), nil
+	return total, len(problems), nil
 }
+
+// tasks yields the tasks as they are sent: netio.TaskKey of each line, which nobody may change.
+func (c *commandsFile) tasks(_ context.Context, yield func(key []byte) bool) {
+	if _, err := c.in.Seek(c.start, io.SeekStart); err != nil {
+		c.underWay.fail(fmt.Errorf("reading %s again: %w", c.name, err))
+		return
+	}
+	var lines textChunks
+	var keys keyChunks
+	sent, stopped := 0, false
+	in := &io.LimitedReader{R: c.in, N: c.size}
+	_, err := netio.ScanLines(in, func(_ int, text []byte) error {
+		if stopped {
+			return nil
+		}
+		key, err := keys.add(text)
+		if err != nil {
+			return err // was counted the first time
+		}
+		c.underWay.put(sent, lines.add(text))
+		sent++
+		if stopped = sent > c.total || !yield(key); stopped {
+			in.N = 0
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.underWay.fail(fmt.Errorf("reading %s again: %w", c.name, err))
+	case sent > c.total, sent < c.total && !stopped:
+		c.underWay.fail(fmt.Errorf("%s has changed since it was read the first time: not all of its tasks were sent", c.name))
+	}
+}
+
+// text returns what the output names a task by: the line as written. Once.
+func (c *commandsFile) text(index int) string { return c.underWay.take(index) }
+
+// failed says why reading the tasks ended early.
+func (c *commandsFile) failed() error { return c.underWay.failed() }
 
 // chunkSize is what texts and keys are gathered into, so that a million tasks are not two million small allocations.
 const chunkSize = 64 << 10
@@ -79,65 +159,4 @@ func (c *keyChunks) add(line []byte) ([]byte, error) {
 	}
 	c.chunk = chunk
 	return chunk[start:len(chunk):len(chunk)], nil
-}
-
-// inputError is why an input file cannot be opened, in one line that says what to do. It is a netio.ErrBadFile.
-type inputError struct {
-	name, reason string
-	cause        error
-}
-
-func (e *inputError) Error() string   { return e.name + ": " + e.reason }
-func (e *inputError) Unwrap() []error { return []error{netio.ErrBadFile, e.cause} }
-
-var errDirectory = errors.New("is a directory")
-
-// openInput opens a file to read, `-` being standard input; the name to show is that of the file it returns.
-// The caller closes it.
-func openInput(name string) (*os.File, error) {
-	if name == "" {
-		return nil, &inputError{`""`, "the file name is empty: give a file, or - for standard input", fs.ErrInvalid}
-	}
-	file, err := os.Stdin, error(nil)
-	if name != "-" {
-		file, err = os.Open(name)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, &inputError{name, "no such file: check the name, or give - for standard input", err}
-	case errors.Is(err, fs.ErrPermission):
-		return nil, &inputError{name, "no permission to read it: check its owner and mode", err}
-	case err != nil:
-		return nil, &inputError{name, "cannot be opened: " + rootCause(err), err}
-	}
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = errDirectory
-	}
-	if err == nil {
-		return file, nil
-	}
-	if name != "-" {
-		file.Close()
-	}
-	if errors.Is(err, errDirectory) {
-		return nil, &inputError{file.Name(), "a directory, not a file: name a file in it", err}
-	}
-	return nil, &inputError{file.Name(), "cannot be read: " + rootCause(err), err}
-}
-
-// rootCause is the system's own words, without the name that the message has already.
-func rootCause(err error) string {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err.Error()
-	}
-	return err.Error()
-}
-
-// counted is "1 line", "2 lines".
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,30 +16,57 @@ import (
 	"shoal/netio"
 )
 
+// command is a task as it is sent, and what the output calls it.
+type command struct {
+	Text string
+	Key  []byte
+}
+
+// parseCommands reads a whole commands file as `shoal client run` does.
+func parseCommands(r io.Reader, skipInvalid bool) (commands []command, skipped int, err error) {
+	data, readErr := io.ReadAll(r)
+	first := io.Reader(bytes.NewReader(data))
+	if readErr != nil {
+		first = io.MultiReader(first, iotest.ErrReader(readErr))
+	}
+	c := &commandsFile{name: "f", in: bytes.NewReader(data), size: int64(len(data))}
+	if c.total, c.skipped, err = checkCommands("f", first, skipInvalid); err != nil {
+		return nil, 0, err
+	}
+	c.tasks(context.Background(), func(key []byte) bool {
+		commands = append(commands, command{c.text(len(commands)), key})
+		return true
+	})
+	if len(commands) != c.total {
+		return nil, 0, fmt.Errorf("%d tasks, then %d", c.total, len(commands))
+	}
+	return commands, c.skipped, c.failed()
+}
+
 func TestParseCommands(t *testing.T) {
 	for _, c := range []struct {
 		name, file  string
 		skipInvalid bool
-		want        string // line, text and key of each command
+		want        string // text and key of each command
 		skipped     int
 	}{
-		{"plain", "137.72.95.0:foo\n137.72.95.0:bar\n", false, "1 137.72.95.0:foo 137.72.95.0:foo\n2 137.72.95.0:bar 137.72.95.0:bar\n", 0},
-		{"the same twice", "a:b\na:b", false, "1 a:b a:b\n2 a:b a:b\n", 0},
-		{"CRLF, BOM, comments", "\ufeffa:b\r\n\r\n# c:d\r\ne:f", false, "1 a:b a:b\n4 e:f e:f\n", 0},
-		{"escapes", `a:C\:\x\\y` + "\n", false, `1 a:C\:\x\\y a:C\:\\x\\y` + "\n", 0},
-		{"IPv6", "[::1]:foo\n\\:\\:1:foo\n", false, "1 [::1]:foo [::1]:foo\n2 \\:\\:1:foo [::1]:foo\n", 0},
-		{"nothing is trimmed", " a: b ", false, "1  a: b   a: b \n", 0},
-		{"skipped", "bad\na:b\na:b:c\n:d\n\ne:f\n", true, "2 a:b a:b\n6 e:f e:f\n", 3},
-		{"nothing to skip", "a:b\n", true, "1 a:b a:b\n", 0},
+		{"plain", "137.72.95.0:foo\n137.72.95.0:bar\n", false, "137.72.95.0:foo 137.72.95.0:foo\n137.72.95.0:bar 137.72.95.0:bar\n", 0},
+		{"the same twice", "a:b\na:b", false, "a:b a:b\na:b a:b\n", 0},
+		{"CRLF, BOM, comments", "\ufeffa:b\r\n\r\n# c:d\r\ne:f", false, "a:b a:b\ne:f e:f\n", 0},
+		{"escapes", `a:C\:\x\\y` + "\n", false, `a:C\:\x\\y a:C\:\\x\\y` + "\n", 0},
+		{"IPv6", "[::1]:foo\n\\:\\:1:foo\n", false, "[::1]:foo [::1]:foo\n\\:\\:1:foo [::1]:foo\n", 0},
+		{"nothing is trimmed", " a: b ", false, " a: b   a: b \n", 0},
+		{"skipped", "bad\na:b\na:b:c\n:d\n\ne:f\n", true, "a:b a:b\ne:f e:f\n", 3},
+		{"nothing to skip", "a:b\n", true, "a:b a:b\n", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			commands, skipped, err := parseCommands("f", strings.NewReader(c.file), c.skipInvalid)
+			commands, skipped, err := parseCommands(strings.NewReader(c.file), c.skipInvalid)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got strings.Builder
 			for _, cmd := range commands {
-				fmt.Fprintf(&got, "%d %s %s\n", cmd.Line, cmd.Text, cmd.Key)
+				fmt.Fprintf(&got, "%s %s\n", cmd.Text, cmd.Key)
 			}
 			if got.String() != c.want || skipped != c.skipped {
 				t.Errorf("%d skipped, got\n%swant\n%s", skipped, got.String(), c.want)
@@ -64,7 +92,7 @@ func TestParseCommandsRefuses(t *testing.T) {
 		{"long", "a:" + strings.Repeat("x", netio.MaxLine-1), false, "f:1: the line is longer than 1 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			commands, _, err := parseCommands("f", strings.NewReader(c.file), c.skipInvalid)
+			commands, _, err := parseCommands(strings.NewReader(c.file), c.skipInvalid)
 			if commands != nil || !errors.Is(err, netio.ErrBadFile) {
 				t.Fatalf("got %v, %v", commands, err)
 			}
@@ -78,7 +106,7 @@ func TestParseCommandsRefuses(t *testing.T) {
 func TestParseCommandsReadError(t *testing.T) {
 	broken := errors.New("broken")
 	r := io.MultiReader(strings.NewReader("a:b\n"), iotest.ErrReader(broken))
-	if commands, _, err := parseCommands("f", r, true); commands != nil || !errors.Is(err, broken) {
+	if commands, _, err := parseCommands(r, true); commands != nil || !errors.Is(err, broken) {
 		t.Errorf("got %v, %v", commands, err)
 	}
 }
@@ -92,7 +120,7 @@ func TestParseCommandsAcrossChunks(t *testing.T) {
 		want = append(want, line)
 		file.WriteString(line + "\n")
 	}
-	commands, _, err := parseCommands("f", &file, false)
+	commands, _, err := parseCommands(&file, false)
 	if err != nil || len(commands) != len(want) {
 		t.Fatalf("%d commands, %v", len(commands), err)
 	}
@@ -106,13 +134,68 @@ func TestParseCommandsAcrossChunks(t *testing.T) {
 	}
 }
 
+// What is sent is what was checked: a file that grows meanwhile is read as far as it was, one that has changed is an error.
+func TestCommandsFileChanges(t *testing.T) {
+	for _, c := range []struct {
+		name, then string
+		tasks      int
+		failed     bool
+	}{
+		{"the same", "a:b\nc:d\n", 2, false},
+		{"longer", "a:b\nc:d\ne:f\nbad\n", 2, false},
+		{"shorter", "a:b\n", 1, true},
+		{"fewer tasks", "a:b\nbad\n", 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			name := file(t, "a:b\nc:d\n")
+			commands, err := openCommands(name, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer commands.close()
+			if err := os.WriteFile(name, []byte(c.then), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			commands.tasks(t.Context(), func([]byte) bool { got++; return true })
+			if got != c.tasks || (commands.failed() != nil) != c.failed {
+				t.Errorf("%d tasks, %v", got, commands.failed())
+			}
+		})
+	}
+}
+
+// Standard input that is a file begins where whoever had it before has left it; so does the second reading.
+func TestCommandsFileFromItsOffset(t *testing.T) {
+	stdin := os.Stdin
+	defer func() { os.Stdin = stdin }()
+	f, err := os.Open(file(t, "a title\na:b\nc:d\n"))
+	if err == nil {
+		_, err = f.Seek(int64(len("a title\n")), io.SeekStart)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stdin = f
+	commands, err := openCommands("-", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer commands.close()
+	var got []string
+	commands.tasks(t.Context(), func(key []byte) bool { got = append(got, string(key)); return true })
+	if fmt.Sprint(got) != "[a:b c:d]" || commands.failed() != nil || commands.text(1) != "c:d" {
+		t.Errorf("%q, %v", got, commands.failed())
+	}
+}
+
 func TestParseCommandsTestdata(t *testing.T) {
 	file, err := openInput("../../testdata/commands.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	commands, _, err := parseCommands(file.Name(), file, false)
+	commands, _, err := parseCommands(file, false)
 	if err != nil || len(commands) != 512 {
 		t.Fatalf("%d commands, %v", len(commands), err)
 	}
@@ -127,7 +210,7 @@ func TestParseCommandsTestdata(t *testing.T) {
 	}
 	for _, c := range commands {
 		if _, ok := table[string(c.Key)]; !ok || c.Text != string(c.Key) {
-			t.Errorf("line %d: %s is not in the table", c.Line, c.Key)
+			t.Errorf("%s is not in the table", c.Key)
 		}
 	}
 }
@@ -182,7 +265,7 @@ func TestOpenInputStandardInput(t *testing.T) {
 	if err != nil || file != r {
 		t.Fatalf("got %v, %v", file, err)
 	}
-	if commands, _, err := parseCommands(file.Name(), file, false); err != nil || len(commands) != 1 {
+	if commands, _, err := parseCommands(file, false); err != nil || len(commands) != 1 {
 		t.Errorf("got %v, %v", commands, err)
 	}
 	if os.Stdin, err = os.Open(t.TempDir()); err != nil {
@@ -199,7 +282,7 @@ func FuzzParseCommands(f *testing.F) {
 	f.Add([]byte("137.72.95.0:foo\n# c\r\n[::1]:a\\:b\\\n"), true)
 	f.Add([]byte("\ufeffh:\\c\n::1:x\nh:c:d\n[fe80::1%\\]:x"), false)
 	f.Fuzz(func(t *testing.T, file []byte, skipInvalid bool) {
-		commands, skipped, err := parseCommands("f", bytes.NewReader(file), skipInvalid)
+		commands, skipped, err := parseCommands(bytes.NewReader(file), skipInvalid)
 		if err != nil {
 			if !errors.Is(err, netio.ErrBadFile) || commands != nil {
 				t.Fatal(commands, err)
@@ -218,7 +301,7 @@ func FuzzParseCommands(f *testing.F) {
 			fmt.Fprintf(again, "%s\r\n", c.Key)
 			fmt.Fprintf(table, "%s::0\n", c.Key)
 		}
-		got, _, err := parseCommands("again", again, false)
+		got, _, err := parseCommands(again, false)
 		if err != nil || len(got) != len(commands) {
 			t.Fatalf("%d commands of %d, %v", len(got), len(commands), err)
 		}
@@ -246,7 +329,7 @@ func BenchmarkParseCommands(b *testing.B) {
 	b.SetBytes(int64(file.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		if commands, _, err := parseCommands("f", bytes.NewReader(file.Bytes()), false); err != nil || len(commands) != lines {
+		if commands, _, err := parseCommands(bytes.NewReader(file.Bytes()), false); err != nil || len(commands) != lines {
 			b.Fatal(err)
 		}
 	}

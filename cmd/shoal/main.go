@@ -3,9 +3,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -27,44 +25,20 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-// Exit statuses.
-const (
-	exitOK          = 0
-	exitInternal    = 1
-	exitUsage       = 2
-	exitFailed      = 3 // some tasks failed
-	exitUnknown     = 4 // some tasks timed out or were lost
-	exitUnreachable = 5 // no gateway
-	exitInterrupted = 130
-)
-
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// Help is what --help adds.
+func (c *cli) Help() string {
+	return `Examples:
+  shoal client run --embedded --table testdata/table.txt testdata/commands.txt
+  shoal server --demo`
+}
 
 // process is what a command gets of its surroundings.
 type process struct {
 	ctx    context.Context // ends with the first interrupt
-	stdout *os.File
+	stdout *output
 	stderr *os.File
-}
-
-// exitError ends the process with a status; its text, if there is one, goes to standard error.
-type exitError struct {
-	status int
-	err    error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
-
-// usage makes an error of what the user can mend.
-func usage(format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
 // run parses the command line, runs the command, and returns the exit status.
@@ -95,52 +69,8 @@ func run(args []string, stdout, stderr *os.File) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	err = k.Run(&process{ctx: ctx, stdout: stdout, stderr: stderr})
+	err = k.Run(&process{ctx: ctx, stdout: &output{stdout}, stderr: stderr})
 	return exitStatus(err, stderr)
-}
-
-// exitStatus prints the error, if it says something, and returns the status it stands for.
-func exitStatus(err error, stderr io.Writer) int {
-	var exit *exitError
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &exit):
-		if text := exit.Error(); text != "" {
-			fmt.Fprintln(stderr, "shoal:", text)
-		}
-		return exit.status
-	case errors.Is(err, syscall.EPIPE):
-		return exitOK // whoever read has had enough
-	}
-	fmt.Fprintln(stderr, "shoal:", err)
-	if errors.Is(err, netio.ErrUnreachable) {
-		fmt.Fprintln(stderr, "shoal: start one with 'shoal server', name another with --gateway, or wait for it with --wait 30s")
-	}
-	switch {
-	case errors.Is(err, netio.ErrBadFile), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
-		return exitUsage
-	case errors.Is(err, netio.ErrUnreachable), errors.Is(err, netio.ErrNotShoal), errors.Is(err, netio.ErrVersion),
-		errors.Is(err, netio.ErrFull):
-		return exitUnreachable
-	}
-	var te *netio.TaskError
-	var se *netio.StreamError
-	if errors.As(err, &te) || errors.As(err, &se) {
-		return statusExit(netio.StatusOf(err))
-	}
-	return exitInternal
-}
-
-// statusExit returns the exit status for a task's status.
-func statusExit(s netio.Status) int {
-	switch s {
-	case netio.StatusOK:
-		return exitOK
-	case netio.StatusTimeout, netio.StatusLost:
-		return exitUnknown
-	}
-	return exitFailed
 }
 
 // versionText names the version, and the commit where the build knows it.

@@ -88,13 +88,13 @@ func (p *progress) close() {
 	<-p.closed
 }
 
-// beside returns a writer to f for lines that may come while the line is drawn, results for example. Where f is a terminal
+// beside returns a writer to o for lines that may come while the line is drawn, results for example. Where o is a terminal
 // too, the line makes way for each write; what is written must end in a line feed.
-func (p *progress) beside(f *os.File) io.Writer {
-	if p.w == nil || !isTerminal(f) {
-		return f
+func (p *progress) beside(o *output) io.Writer {
+	if p.w == nil || !isTerminal(o.file) {
+		return o
 	}
-	return &besideProgress{p, f}
+	return &besideProgress{p, o}
 }
 
 type besideProgress struct {

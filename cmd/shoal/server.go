@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -12,13 +13,19 @@ import (
 	"syscall"
 	"time"
 
+	"shoal/cmd/internal/demo"
 	"shoal/netio"
+	"shoal/netio/files"
 )
 
 // serverCommand is `shoal server`.
 type serverCommand struct {
 	Table           string        `help:"Serve the subroutine 'table' from this file of host:command:response:seconds lines; SIGHUP reads it again." placeholder:"FILE"`
 	AllowDuplicates bool          `help:"In a table with a key twice, take the later line instead of refusing the file."`
+	Demo            bool          `help:"Serve the subroutines of the examples: hello, square, sensor, store, echo and others; see 'shoal client list'."`
+	Root            string        `help:"Offer this folder: clients may list and get what is in it." placeholder:"DIR"`
+	Writable        bool          `help:"Clients may also put files into the folder, and remove files from it."`
+	Fsync           string        `help:"What must be on the disk before a file that was put takes its place, at least: ${enum}." enum:"none,files,all" default:"none"`
 	Listen          []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
 	Workers         int           `help:"Tasks that may run or wait at once." default:"1024"`
 	MaxHandlers     int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
@@ -37,6 +44,7 @@ type serverCommand struct {
 func (c *serverCommand) Help() string {
 	return `Examples:
   shoal server --table testdata/table.txt
+  shoal server --demo
   shoal server --listen tcp://127.0.0.1:0 --listen unix:///tmp/shoal.sock --ready-file /tmp/shoal.ready
 
 The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short.`
@@ -44,6 +52,9 @@ The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish 
 
 // Run serves until an interrupt, or until a client stops the gateway.
 func (c *serverCommand) Run(p *process) error {
+	if c.Root == "" && c.Writable {
+		return usage("--writable says nothing without --root DIR")
+	}
 	if c.Workers < 1 || c.Window < 1 || c.MaxHandlers < 0 {
 		return usage("--workers and --window have to be at least 1, --max-handlers at least 0")
 	}
@@ -66,13 +77,33 @@ func (c *serverCommand) Run(p *process) error {
 		registerTable(gw, table)
 		log.Info("table read", "file", c.Table, "entries", len(entries))
 	}
-
+	if c.Demo {
+		remove, err := demo.Register(gw)
+		if err != nil {
+			return fmt.Errorf("the demo's folder: %w", err)
+		}
+		defer func() {
+			if err := remove(); err != nil {
+				log.Warn("the demo's folder stays behind", "error", err)
+			}
+		}()
+	}
+	if c.Root != "" {
+		offered, err := files.Serve(gw, files.ServerConfig{Root: c.Root, Writable: c.Writable, Fsync: fsyncLevel(c.Fsync), Logger: log})
+		if err != nil {
+			return usage("--root: %w", err)
+		}
+		defer offered.Close()
+	}
 	drain, cutShort := context.WithCancel(context.Background())
 	defer cutShort()
 	ctx, stop := interrupts(p.ctx, cutShort)
 	defer stop()
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
+	}
+	if table == nil && !c.Demo && c.Root == "" {
+		log.Warn("there is nothing to call: give --table FILE, --root DIR or --demo")
 	}
 	if c.ReadyFile != "" {
 		if err := writeWhole(c.ReadyFile, strings.Join(gw.URLs(), "\n")+"\n"); err != nil {
@@ -121,7 +152,7 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *net
 const tableSubroutine = "table"
 
 func registerTable(gw *netio.Gateway, table *netio.Table) {
-	gw.HandleTask(tableSubroutine, table.Run)
+	gw.HandleTable(tableSubroutine, table)
 	gw.Describe(tableSubroutine, "look a task up, wait as long as the table says, answer what it says")
 }
 
@@ -161,8 +192,16 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 }
 
 func compression(name string) netio.Compression {
-	if name == "none" {
+	if name == "none" || name == "auto" {
 		return netio.CompressNone
 	}
 	return netio.Compression(name)
+}
+
+// fsyncLevel is what the library calls it.
+func fsyncLevel(name string) files.Fsync {
+	if name == "none" {
+		return files.FsyncNone
+	}
+	return files.Fsync(name)
 }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"shoal/netio"
+)
+
+func writeLog(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "run.log")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+const (
+	logOne   = `{"task":"a:x","n":1,"subroutine":"table","status":"ok"}` + "\n"
+	logTwo   = `{"task":"a:x","n":2,"subroutine":"table","status":"failed"}` + "\n"
+	logThree = `{"task_base64":"/zp4","n":1,"subroutine":"table","status":"lost"}` + "\n"
+)
+
+// A log that was cut off at any byte is read as far as it goes, and written on from there.
+func TestJobLogTornAnywhere(t *testing.T) {
+	whole := logOne + logTwo + logThree
+	for size := 0; size <= len(whole); size++ {
+		name := writeLog(t, whole[:size])
+		l, err := openJobLog(name, "table", true, false)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		lines := strings.Count(whole[:size], "\n")
+		if len(l.done) != lines {
+			t.Errorf("%d bytes: %d are done, want %d", size, len(l.done), lines)
+		}
+		l.add([]byte("b:y"), 1, "ok")
+		if err := l.close(); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := os.ReadFile(name)
+		want := strings.Join(strings.SplitAfter(whole, "\n")[:lines], "") + `{"task":"b:y","n":1,"subroutine":"table","status":"ok"}` + "\n"
+		if string(got) != want {
+			t.Errorf("%d bytes: the log is\n%s", size, got)
+		}
+	}
+}
+
+func TestJobLogSaysWhatIsDone(t *testing.T) {
+	log := logOne + logTwo + logThree + `{"task":"b:y","n":1,"subroutine":"table","status":"busy"}` + "\n" +
+		`{"task":"c:z","n":1,"subroutine":"other","status":"ok"}` + "\n"
+	for _, failed := range []bool{false, true} {
+		l, err := openJobLog(writeLog(t, log), "table", true, failed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			task string
+			done bool
+		}{
+			{"a:x", true},       // ok
+			{"a:x", !failed},    // the second of that name failed
+			{"a:x", false},      // there was no third
+			{"\xff:x", !failed}, // lost: it may have run
+			{"b:y", false},      // refused
+			{"c:z", false},      // of another subroutine
+		} {
+			if _, done := l.next([]byte(c.task)); done != c.done {
+				t.Errorf("failed ones too %v: %q is done %v, want %v", failed, c.task, done, c.done)
+			}
+		}
+		_ = l.close()
+	}
+}
+
+func TestJobLogRefuses(t *testing.T) {
+	_, err := openJobLog(writeLog(t, logOne+"garbage\n"+logTwo), "table", true, false)
+	if !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":2: ") {
+		t.Errorf("a line in the middle that is none: %v", err)
+	}
+	if _, err := openJobLog(writeLog(t, logOne), "table", false, false); err == nil {
+		t.Error("a log that is there is overwritten")
+	}
+	name := writeLog(t, "")
+	l, err := openJobLog(name, "table", false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openJobLog(name, "table", true, false); err == nil {
+		t.Error("two runs write one log")
+	}
+	_ = l.close()
+}
+
+func TestJobLogOnFullDisk(t *testing.T) {
+	l, err := openJobLog("/dev/full", "table", false, false)
+	if err != nil {
+		t.Skip(err)
+	}
+	l.add([]byte("a:x"), 1, "ok")
+	var failure *jobLogError
+	if err := l.flush(); !errors.As(err, &failure) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := l.close(); !errors.As(err, &failure) {
+		t.Errorf("and stays %v", err)
+	}
+}
