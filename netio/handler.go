@@ -101,7 +101,9 @@ func (h *handler) tasks(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	b.deadline = h.localDeadline(deadline)
+	if b.deadline = h.localDeadline(deadline); b.deadline != 0 {
+		b.arrived = monotonic()
+	}
 	b.sub = h.gateway.subroutines.find(name)
 	if err := h.admit(b); err != nil {
 		return err

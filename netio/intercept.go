@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"time"
 
 	"shoal/proto"
 )
@@ -18,7 +19,8 @@ type CallInfo struct {
 type Invoker func(ctx context.Context, c *CallInfo) ([]byte, error)
 
 // Interceptor stands around a call: it may look at it, refuse it, change it, time it, or call next more than once. It
-// is the same kind at both ends. The result of a stream is empty.
+// is the same kind at both ends. The result of a stream is empty. At the client, OpenStream, Streams and Duplex are not
+// intercepted: what they return outlives the call.
 type Interceptor func(ctx context.Context, c *CallInfo, next Invoker) ([]byte, error)
 
 // intercept runs last inside all interceptors, the first outermost.
@@ -28,6 +30,32 @@ func intercept(ctx context.Context, all []Interceptor, c *CallInfo, last Invoker
 	}
 	return all[0](ctx, c, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		return intercept(ctx, all[1:], c, last)
+	})
+}
+
+// interceptedAtOnce bounds the items of a Map that are under way inside interceptors: each has a goroutine there.
+const interceptedAtOnce = 1024
+
+// call sends one item of a Map through the swarm's interceptors. It waits for one of a bounded number of goroutines.
+func (m *mapRun) call(t outgoing) {
+	m.calling <- struct{}{}
+	m.callers.Go(func() {
+		defer func() { <-m.calling }()
+		ctx := WithRestart(m.ctx, m.options.OnRestart)
+		if m.options.Timeout > 0 {
+			timed, cancel := context.WithTimeout(ctx, m.options.Timeout)
+			defer cancel()
+			ctx = timed
+		}
+		start := monotonic()
+		body, err := m.swarm.Call(ctx, m.name, t.body)
+		r := mapResult{Result{Index: t.index, Body: body, Elapsed: time.Duration(monotonic() - start)}, err}
+		if err == nil {
+			m.retries.over(t.index)
+		} else if m.retries.again(t, r) {
+			return
+		}
+		m.add(r)
 	})
 }
 

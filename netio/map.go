@@ -54,12 +54,16 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 		}
 		feeding, stop := context.WithCancel(ctx)
 		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		if len(s.config.Interceptors) > 0 {
+			m.calling = make(chan struct{}, interceptedAtOnce)
+		}
 		var feeder sync.WaitGroup
 		if o.Retries > 0 {
 			m.retries = &retrier{m: m, wake: make(chan struct{}, 1)}
 			feeder.Go(m.retries.run)
 		}
 		feeder.Go(func() { m.feed(items) })
+		defer m.callers.Wait()
 		defer feeder.Wait()
 		defer m.cancelRest()
 		defer stop()
@@ -81,6 +85,8 @@ type mapRun struct {
 	wake    chan struct{}   // one slot: results have come, or the feeder has ended
 	room    chan struct{}   // one slot: results were yielded
 	retries *retrier        // nil: there are none
+	calling chan struct{}   // a slot for each item inside interceptors; nil: there are none
+	callers sync.WaitGroup  // the goroutines of these
 
 	sent    atomic.Int64 // items handed out
 	yielded atomic.Int64 // results taken by the caller
@@ -183,6 +189,12 @@ func (m *mapRun) hand(batch []outgoing) bool {
 
 // submit hands tasks to lanes; those that no lane takes end here. False means that no more items are wanted.
 func (m *mapRun) submit(batch []outgoing) bool {
+	if m.calling != nil {
+		for _, t := range batch {
+			m.call(t)
+		}
+		return m.ctx.Err() == nil
+	}
 	r := request{name: m.name, deadline: deadlineOf(m.ctx)}
 	if m.options.Timeout > 0 {
 		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
@@ -211,10 +223,7 @@ func (m *mapRun) submit(batch []outgoing) bool {
 					m.add(last)
 				}
 			}
-			if retried {
-				return true
-			}
-			return false
+			return retried
 		}
 		if m.ctx.Err() != nil {
 			m.cancelHanded() // whoever cancels may have been here before

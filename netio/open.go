@@ -21,24 +21,35 @@ type Chunk struct {
 // with the zero Chunk if the stream did not end well. Breaking the loop aborts the stream, as does the end of ctx.
 func (s *Swarm) Stream(ctx context.Context, name string, in []byte) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
-		st, err := s.open(ctx, name, in, proto.ShapeStream)
-		if err != nil {
+		enough := false
+		_, err := intercept(ctx, s.config.Interceptors, &CallInfo{Subroutine: name, Shape: ShapeStream, Body: in}, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+			return nil, s.eachChunk(ctx, c.Subroutine, c.Body, func(chunk Chunk) bool {
+				enough = enough || !yield(chunk, nil)
+				return !enough
+			})
+		})
+		if err != nil && !enough {
 			yield(Chunk{}, err)
-			return
 		}
-		defer st.Abort()
-		for {
-			ident, body, more, err := st.recv()
-			if err == io.EOF {
-				return
-			}
-			if err != nil {
-				yield(Chunk{}, err)
-				return
-			}
-			if !yield(Chunk{ident, body, more}, nil) {
-				return
-			}
+	}
+}
+
+// eachChunk opens a stream and passes its chunks on until each has had enough.
+func (s *Swarm) eachChunk(ctx context.Context, name string, in []byte, each func(c Chunk) bool) error {
+	st, err := s.open(ctx, name, in, proto.ShapeStream)
+	if err != nil {
+		return err
+	}
+	defer st.Abort()
+	for {
+		ident, body, more, err := st.recv()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case !each(Chunk{ident, body, more}):
+			return nil
 		}
 	}
 }
@@ -71,12 +82,9 @@ func (s *Swarm) Duplex(ctx context.Context, name string, in []byte) (*Stream, er
 // Send sends a body of any size to a subroutine and returns its answer, which is the caller's. When the subroutine
 // returns early, body is not read to its end. When body fails, the send is aborted and its error returned.
 func (s *Swarm) Send(ctx context.Context, name string, in []byte, body io.Reader) ([]byte, error) {
-	if len(s.config.Interceptors) > 0 {
-		return intercept(ctx, s.config.Interceptors, &CallInfo{Subroutine: name, Shape: ShapeSend, Body: in}, func(ctx context.Context, c *CallInfo) ([]byte, error) {
-			return s.send(ctx, c.Subroutine, c.Body, body)
-		})
-	}
-	return s.send(ctx, name, in, body)
+	return intercept(ctx, s.config.Interceptors, &CallInfo{Subroutine: name, Shape: ShapeSend, Body: in}, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+		return s.send(ctx, c.Subroutine, c.Body, body)
+	})
 }
 
 func (s *Swarm) send(ctx context.Context, name string, in []byte, body io.Reader) ([]byte, error) {

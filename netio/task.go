@@ -21,6 +21,7 @@ type batch struct {
 	contexts []taskContext // one for each task, where the subroutine takes contexts
 
 	deadline int64     // as monotonic has it; 0: none
+	arrived  int64     // the same; only where there is a deadline
 	timer    timerNode // of the deadline
 	left     atomic.Int32
 	keep     atomic.Bool // somebody may still hold a task: the garbage collector gets the batch

@@ -23,7 +23,8 @@ func watch(reports chan<- seen) CallFunc {
 	return func(ctx context.Context, _ []byte) ([]byte, error) {
 		after := make(chan struct{})
 		context.AfterFunc(ctx, func() { close(after) })
-		s := seen{peer: Peer(context.WithValue(ctx, "a", "b"))} //nolint:staticcheck // any key will do
+		//lint:ignore SA1029 any key will do
+		s := seen{peer: Peer(context.WithValue(ctx, "a", "b"))}
 		if d, ok := ctx.Deadline(); ok {
 			s.deadline = time.Until(d)
 		}
