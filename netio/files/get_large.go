@@ -1,0 +1,136 @@
+package files
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+)
+
+func (g *getter) doLarge(in *receiver, item getItem) error {
+	select {
+	case g.large <- struct{}{}:
+		defer func() { <-g.large }()
+	case <-g.ctx.Done():
+		return context.Cause(g.ctx)
+	}
+	if item.compare {
+		same, err := g.compareLarge(in, item)
+		if same || err != nil {
+			return err
+		}
+	}
+	e := item.Entry
+	g.flying(item.Entry, true)
+	defer g.flying(item.Entry, false)
+	for try := 0; ; try++ {
+		failure, err := g.ranges(e, item.target())
+		switch {
+		case err != nil:
+			return err
+		case failure == nil:
+			g.result(item.Entry, Copied, nil)
+			return nil
+		case try > 0 || failure.Code != CodeChanged && !worthAnotherTry(failure):
+			g.settled(item, outcome{}, failure)
+			return nil
+		}
+		if e, err = g.look(item.Entry); err != nil {
+			g.fail(item.Entry, fileError(item.Path, err))
+			return nil
+		}
+	}
+}
+
+func (g *getter) compareLarge(in *receiver, item getItem) (done bool, err error) {
+	argument, err := g.request([]byte{0}, in.target, item)
+	if err != nil || argument[1]&wantCompared == 0 {
+		return false, err
+	}
+	var o outcome
+	var failure *Error
+	err = g.persist(func() error {
+		st, err := g.client.swarm.OpenStream(g.ctx, nameGet, argument)
+		if err != nil {
+			return err
+		}
+		defer st.Abort()
+		in.in = newChunkReader(st, g.pace)
+		o, failure, err = in.file(item.target())
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	if failure != nil || o.same || item.differs != nil || g.DryRun {
+		g.settled(item, o, failure)
+		return true, nil
+	}
+	return false, nil
+}
+
+func (g *getter) look(old *Entry) (*Entry, error) {
+	for e, err := range g.client.List(g.ctx, Selection{Patterns: []string{escapeGlob(old.Path)}, Syntax: SyntaxGlob}) {
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Kind == KindProblem:
+			return nil, e.Err
+		case e.Kind == KindFile && e.Path == old.Path:
+			e.base = old.base
+			return &e, nil
+		}
+	}
+	return nil, &Error{old.Path, CodeNotExist, ""}
+}
+
+func escapeGlob(p string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+}
+
+func (g *getter) ranges(e *Entry, p string) (*Error, error) {
+	part, err := openPartial(g.root, g.rules, p, e.Size, e.Modified)
+	if err != nil {
+		return fileError(p, err), nil
+	}
+	failure, err := g.parallel(e.Size, func(offset, length int64) (*Error, error) {
+		var failure *Error
+		err := g.persist(func() (err error) {
+			failure, err = g.oneRange(part, e, offset, length)
+			return err
+		})
+		return failure, err
+	})
+	if err != nil {
+		part.close(g.interrupted())
+		return nil, err
+	}
+	if failure != nil {
+		part.close(true)
+		return failure, nil
+	}
+	if err := part.commit(attributes{e.Size, e.Modified, e.Mode}); err != nil {
+		return fileError(p, err), nil
+	}
+	return nil, nil
+}
+
+func (g *getter) oneRange(part *partial, e *Entry, offset, length int64) (*Error, error) {
+	have, err := part.sums(offset, length)
+	if err != nil {
+		return fileError(e.Path, err), nil
+	}
+	argument := appendRequest([]byte{g.Compress.wire()}, e.Path, attributes{size: e.Size, modified: e.Modified}, wantRange)
+	argument = binary.LittleEndian.AppendUint64(argument, uint64(offset))
+	argument = binary.LittleEndian.AppendUint64(argument, uint64(length))
+	argument = binary.LittleEndian.AppendUint16(argument, uint16(len(have)))
+	for _, one := range have {
+		argument = append(argument, one[:]...)
+	}
+	st, err := g.client.swarm.OpenStream(g.ctx, nameGet, argument)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Abort()
+	in := receiver{in: newChunkReader(st, g.pace), got: g.moved, spared: g.had}
+	return in.span(part, offset, length)
+}
