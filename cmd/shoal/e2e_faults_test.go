@@ -70,7 +70,7 @@ func TestFaultKillClient(t *testing.T) {
 	t.Parallel()
 	const n = 3000
 	table, commands := faultJob(t, n)
-	g := serve(t, "--table", table, "--workers", "64")
+	g := serve(t, "--table", table, "--workers", "64", "--session-timeout", "500ms") // the tasks of the dead run on for so long
 	log := filepath.Join(t.TempDir(), "run.log")
 	var output strings.Builder
 	for range kills() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // getItem is a file to get. Its name below the target folder is what Entry.target says.
@@ -246,32 +247,75 @@ func (g *getter) flush(jobs chan<- getJob) error {
 // files gets a batch and returns how many of its files have an end.
 // request encodes what is asked of one file.
 // settled reports what became of a file.
-// finish does what is left to do with the folders, the deepest first.
+// finish does what is left to do with the folders.
 func (g *getter) finish(err error) {
 	ends := make([]*folderEnd, 0, len(g.folders))
 	for _, end := range g.folders {
 		ends = append(ends, end)
 	}
-	slices.SortFunc(ends, func(a, b *folderEnd) int { return strings.Compare(b.path, a.path) })
 	spoiled := err != nil || g.spoiled.Load()
 	g.mu.Lock()
 	g.summary.NotDeleted = spoiled && g.Delete
 	g.mu.Unlock()
 	for _, end := range ends {
-		if spoiled {
-			end.prune = false
-		}
-		end.tell = func(gone string) { g.report(Result{Path: gone, Action: Deleted}) }
+		end.prune = end.prune && !spoiled
 		end.known = end.known && err == nil // one that is to be gone on with stays as writable as it is
-		if err := g.target.finish(end); err != nil {
-			g.report(Result{Path: end.path, Action: Failed, Kind: KindFolder, Err: err})
-		}
+		end.tell = func(gone string) { g.report(Result{Path: gone, Action: Deleted}) }
 	}
+	_ = eachGroup(ends, func(group []*folderEnd) error {
+		target := newTarget(g.root, g.rules)
+		defer target.close()
+		for _, end := range group {
+			if err := target.finish(end); err != nil {
+				g.report(Result{Path: end.path, Action: Failed, Kind: KindFolder, Err: err})
+			}
+		}
+		return nil
+	})
 }
 
-// doLarge gets a large file, in ranges that several streams carry at once.
-// compareLarge asks whether a large file is the same; true: it is, or has failed.
-// look asks what a file is now.
-// escapeGlob makes a glob that matches p alone.
-// ranges gets the ranges of a large file and puts it in its place.
-// parallel calls each for all ranges of a file of that size, as many at once as there are streams, until one fails.
+// finishGroups is how many groups of folders are finished at once.
+const finishGroups = 4
+
+// eachGroup calls finish with groups of folders, several at once, and last with those whose mode would keep us out of
+// what is below them, the deepest first. It returns the first error.
+func eachGroup(ends []*folderEnd, finish func(group []*folderEnd) error) error {
+	slices.SortFunc(ends, func(a, b *folderEnd) int { return strings.Compare(b.path, a.path) })
+	var open, shut []*folderEnd
+	for _, end := range ends {
+		if end.known && end.now.mode&0o700 != 0o700 {
+			shut = append(shut, end)
+		} else {
+			open = append(open, end)
+		}
+	}
+	var all errgroup
+	size := max(64, (len(open)+finishGroups-1)/finishGroups)
+	for group := range slices.Chunk(open, size) {
+		all.do(func() error { return finish(group) })
+	}
+	if err := all.wait(); err != nil || len(shut) == 0 {
+		return err
+	}
+	return finish(shut)
+}
+
+// errgroup runs functions at once and keeps the first error.
+type errgroup struct {
+	running sync.WaitGroup
+	once    sync.Once
+	err     error // read after wait
+}
+
+func (g *errgroup) do(f func() error) {
+	g.running.Go(func() {
+		if err := f(); err != nil {
+			g.once.Do(func() { g.err = err })
+		}
+	})
+}
+
+func (g *errgroup) wait() error {
+	g.running.Wait()
+	return g.err
+}

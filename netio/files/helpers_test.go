@@ -1,14 +1,12 @@
 package files
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -133,7 +131,7 @@ func snapshot(t testing.TB, dir string) []string {
 			line += fmt.Sprintf(" %d", info.ModTime().UnixNano())
 		default:
 			link, _ := os.Readlink(p)
-			line += " " + link
+			line += fmt.Sprintf(" %s %d", link, info.ModTime().UnixNano())
 		}
 		lines = append(lines, line)
 		return nil
@@ -243,15 +241,6 @@ func names(t testing.TB, dir string) []string {
 	return list
 }
 
-// asNobody runs the rest of the test on a thread that has no rights of root's. The thread is not used again.
-func asNobody(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return
-	}
-	t.Skip("root reads and writes everything; the end-to-end tests do this with processes of another user")
-}
-
 func wait(t testing.TB, what string, until func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !until(); time.Sleep(5 * time.Millisecond) {
@@ -274,7 +263,3 @@ func mkfifo(t testing.TB, name string) {
 	t.Helper()
 	must(t, syscall.Mkfifo(name, 0o600))
 }
-
-func contains(s, part string) bool { return strings.Contains(s, part) }
-
-var _ = context.Background

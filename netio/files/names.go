@@ -89,7 +89,11 @@ func partialName(name string, size, modified int64) string {
 	return tempName(xxh3.HashString(name + "\x00" + strconv.FormatInt(size, 16) + "\x00" + strconv.FormatInt(modified, 16)))
 }
 
-func tempName(n uint64) string { return fmt.Sprintf("%s%016x%s", tempPrefix, n, tempSuffix) }
+func tempName(n uint64) string {
+	const digits = 16
+	hex := strconv.FormatUint(n, 16)
+	return tempPrefix + "0000000000000000"[:digits-len(hex)] + hex + tempSuffix
+}
 
 // split returns the folder and the last element of a path; the folder of a path without a slash is ".".
 func split(p string) (dir, base string) {

@@ -33,7 +33,7 @@ type partial struct {
 func openPartial(root *os.Root, r rules, p string, size, modified int64) (*partial, error) {
 	t := newTarget(root, r)
 	dir, base := split(p)
-	if _, err := t.folder(dir); err != nil {
+	if _, err := t.place(dir); err != nil {
 		t.close()
 		return nil, fileError(p, err)
 	}

@@ -170,6 +170,11 @@ func renameIn(folder int, from, to string) error {
 	return retry("renameat", to, func() error { return unix.Renameat(folder, from, folder, to) })
 }
 
+// linkIn makes a symbolic link to target.
+func linkIn(folder int, name, target string) error {
+	return retry("symlinkat", name, func() error { return unix.Symlinkat(target, folder, name) })
+}
+
 func removeIn(folder int, name string) { _ = unix.Unlinkat(folder, name, 0) }
 
 // lock takes the lock by which a temporary file is known to be in use; false: another has it.

@@ -21,12 +21,7 @@ type incoming struct {
 // create begins a file. The target must not be used for another until that has ended.
 func (t *target) create(p string) (*incoming, error) {
 	dir, base := split(p)
-	folder, err := t.dirs.descriptor(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = t.dirs.root.MkdirAll(dir, 0o777); err == nil {
-			folder, err = t.dirs.descriptor(dir)
-		}
-	}
+	folder, err := t.place(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"path"
 
 	"shoal/netio"
 )
@@ -192,105 +191,6 @@ func (p *putter) judge(e *Entry) error {
 		p.awaits = append(p.awaits, await{path: e.Path})
 	}
 	return p.answer(recNeed, nil)
-}
-
-// finish does what is left to do with folders: see folderEnd. Its argument: rules; with putPrune, what is spared: the
-// folder that corresponds to the target's root in the source, and a Selection's Syntax and Exclude. The client sends for
-// each folder an entry and the names that stay; the answers name what was removed and what went wrong.
-func (s *Server) finish(ctx context.Context, in []byte, st *netio.Stream) error {
-	f := fields{b: in}
-	r, flags, err := s.rules(&f)
-	if err != nil {
-		return err
-	}
-	sel := Selection{Syntax: Syntax(f.text())}
-	for len(f.b) > 0 {
-		sel.Exclude = append(sel.Exclude, f.text())
-	}
-	if f.bad || len(sel.Exclude) > maxPatterns {
-		return wireError("short argument")
-	}
-	exclude, err := compileExclude(sel)
-	if err != nil {
-		return err
-	}
-	t := newTarget(s.root, r)
-	defer t.close()
-	out, records := newChunkWriter(st, CompressNone, nil), newChunkReader(st, nil)
-	var sendErr error
-	e := folderEnd{tell: func(gone string) { sendErr = errors.Join(sendErr, out.record(recGone, []byte(gone))) }}
-	begun := false
-	end := func() error {
-		if !begun {
-			return nil
-		}
-		begun = false
-		if err := t.finish(&e); err != nil {
-			failed := fileError(e.path, err)
-			return errors.Join(sendErr, out.record(recFailed, appendFailure(nil, failed)))
-		}
-		return sendErr
-	}
-	for {
-		kind, body, err := records.next()
-		if err == io.EOF {
-			break
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		f := fields{b: body}
-		switch {
-		case kind == recEntry:
-			if err := end(); err != nil {
-				return err
-			}
-			entry, err := f.entry()
-			if err == nil {
-				err = checkPath(entry.Path)
-			}
-			if err != nil {
-				return err
-			}
-			// The link of the entry is the folder's path in the source: what is excluded there is spared here.
-			e.path, e.known = entry.Path, entry.Modified != 0
-			e.now = attributes{modified: entry.Modified, mode: entry.Mode}
-			e.prune = flags&putPrune != 0 && entry.Size == 1
-			e.stays = map[string]struct{}{}
-			from := entry.Link
-			e.spared = func(base string) bool { return exclude.match(path.Join(from, base)) }
-			begun = true
-		case kind == recNames && begun:
-			for len(f.b) > 0 {
-				if len(e.stays) >= maxNames {
-					return refuse(CodeOther, e.path, "too many names for --delete")
-				}
-				e.stays[f.text()] = struct{}{}
-			}
-			if f.bad {
-				return wireError("short names")
-			}
-		default:
-			return wireError("record %q", kind)
-		}
-	}
-	if err := end(); err != nil {
-		return err
-	}
-	return out.flush()
-}
-
-// maxNames bounds what one folder's names may take of the gateway's memory.
-const maxNames = 1 << 18
-
-func appendFailure(dst []byte, e *Error) []byte {
-	dst = appendText(dst, e.Path)
-	dst = append(dst, byte(e.Code), byte(e.Code>>8))
-	text := e.reason()
-	return append(dst, text[:min(len(text), maxPath)]...)
 }
 
 func boolByte(b bool) byte {

@@ -175,15 +175,15 @@ func (t *target) makeFolder(p string) (made bool, err error) {
 	return false, nil
 }
 
-// folder opens the folder of a file that is to be written, and makes it if need be.
-func (t *target) folder(dir string) (*os.Root, error) {
-	d, err := t.dirs.at(dir)
+// place returns the descriptor of the folder of a file that is to be written, which is made if need be.
+func (t *target) place(dir string) (folder int, err error) {
+	folder, err = t.dirs.descriptor(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = t.dirs.root.MkdirAll(dir, 0o777); err == nil {
-			d, err = t.dirs.at(dir)
+			folder, err = t.dirs.descriptor(dir)
 		}
 	}
-	return d, err
+	return folder, err
 }
 
 // makeLink puts a symbolic link in its place.
@@ -195,16 +195,22 @@ func (t *target) makeLink(e *Entry, p string) error {
 		return nil
 	}
 	dir, base := split(p)
-	d, err := t.folder(dir)
+	folder, err := t.place(dir)
 	if err != nil {
 		return fileError(p, err)
 	}
 	temp := newTemp()
-	if err := d.Symlink(e.Link, temp); err != nil {
+	if err := linkIn(folder, temp, e.Link); err != nil {
 		return fileError(p, err)
 	}
-	if err := d.Rename(temp, base); err != nil {
-		_ = d.Remove(temp)
+	if t.preserve {
+		err = setTime(folder, temp, e.Modified)
+	}
+	if err == nil {
+		err = renameIn(folder, temp, base)
+	}
+	if err != nil {
+		removeIn(folder, temp)
 		return fileError(p, err)
 	}
 	return nil
