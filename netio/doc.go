@@ -24,7 +24,7 @@
 // # None lost, none run twice
 //
 // A lane (lane.go, outbox.go) outlives the connections that carry it. Each side keeps what it has sent until the other
-// has acknowledged it; after a lost connection the client resumes the lane (swarm_lane.go, greet.go) and both go on from
+// has acknowledged it; after a lost connection the client resumes the lane (swarm_connect.go, greet.go) and both go on from
 // where the other was cut. So, while a gateway lives and remembers the session, each task reaches it once, runs at most
 // once, and its result comes once. When the gateway is another one, or has forgotten the lane, restart.go decides for each
 // task: what the old one certainly did not take is sent to the new one; what it may have run ends as lost, or runs again
@@ -35,8 +35,8 @@
 // # Who owns what
 //
 //   - A Gateway owns its listeners, what reads its connections (pollers where there are some, poller_linux.go, otherwise a
-//     goroutine for each), one goroutine that sweeps silent ones
-//     and lanes that nobody came back for, the pool, and the timers. Shutdown and Close return when they have ended.
+//     goroutine for each), one goroutine that sweeps silent ones and lanes that nobody came back for (connection.go), the
+//     pool, and the timers. Shutdown and Close return when they have ended.
 //   - A handler is the gateway's side of a lane: its slots, streams and outbox. A connection comes and goes under it;
 //     attachment.mu is held while it is exchanged.
 //   - A Swarm owns one goroutine for each lane, which connects and then reads, and one that keeps (heartbeats, deadlines

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func (f *transferFlags) options(client *clientCommand) (files.Options, error) {
 	}
 	o := files.Options{DryRun: f.DryRun, Checksum: f.Checksum, NoPreserve: f.NoPreserve, Delete: f.Delete, Limit: limit,
 		Existing: files.Existing(f.Existing), Fsync: fsyncLevel(f.Fsync), Compress: files.Compression(client.Compress),
-		Streams: max(8, client.Connections)}
+		Streams: max(12, client.Connections)}
 	if f.Existing == "overwrite" {
 		o.Existing = files.ExistingOverwrite
 	}
@@ -221,6 +222,8 @@ func (f *transferFlags) run(p *process, client *clientCommand, verb string, do t
 		return err
 	}
 	verbose := client.Verbose
+	// A process that lives for one transfer and keeps some megabytes has better things to do than to collect garbage.
+	debug.SetGCPercent(400)
 	return client.session(p, 0, func(ctx context.Context, s *netio.Swarm) error {
 		report := newFilesReport(p, f.Output, client.Quiet, verbose || f.DryRun)
 		o.Each, o.Progress = report.each, report.progress.show

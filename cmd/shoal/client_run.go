@@ -41,8 +41,9 @@ func (c *runCommand) Help() string {
 A colon inside a field is written \: and a backslash before one \\. Blank lines and lines that begin with # are skipped.
 Text output is task, status and response with tabs between. A job log is a JSON object a line: task, n (which of
 several equal tasks), subroutine, status; --resume skips what is in it, but for tasks that were refused or cancelled, and
-the commands file may have been edited. With --wait, tasks that a draining gateway refuses are sent to its successor. Exit status: 0 all ok, 3 some failed, 4 some timed out or
-were lost, 5 no gateway reached, 130 interrupted.`
+the commands file may have been edited. With --wait, tasks that a draining gateway refuses are sent to its successor.
+
+Exit status: 0 all ok, 3 some failed, 4 some timed out or were lost, 5 no gateway reached, 130 interrupted.`
 }
 
 // Run sends the tasks and prints what comes.

@@ -127,8 +127,13 @@ func fatal(err error) bool {
 	return err != nil && !errors.As(err, &e)
 }
 
-// again reports whether a stream that ended with err may do better when it is opened again: what it did not finish is
-// simply done again.
-func again(err error) bool {
-	return errors.Is(err, netio.ErrLost) || errors.Is(err, netio.ErrBusy)
+// mostTries is how often a stream is opened in all whose end was err: what it did not finish is simply done again.
+func mostTries(err error) int {
+	switch {
+	case errors.Is(err, netio.ErrLost):
+		return lostTries
+	case errors.Is(err, netio.ErrBusy):
+		return busyTries
+	}
+	return 1
 }

@@ -2,6 +2,7 @@ package files
 
 import ()
 
+// work is a worker's goroutine.
 func (g *getter) work(jobs <-chan getJob) {
 	target := newTarget(g.root, g.rules)
 	defer target.close()
@@ -35,6 +36,7 @@ func (g *getter) do(in *receiver, job getJob) error {
 	return nil
 }
 
+// files gets a batch and returns how many of its files have an end.
 func (g *getter) files(in *receiver, job getJob, retry *getJob) (done int, err error) {
 	argument := []byte{g.Compress.wire()}
 	for _, item := range job {
@@ -65,6 +67,7 @@ func (g *getter) files(in *receiver, job getJob, retry *getJob) (done int, err e
 	return len(job), nil
 }
 
+// request encodes what is asked of one file.
 func (g *getter) request(dst []byte, t *target, item getItem) ([]byte, error) {
 	want := attributes{size: item.Size, modified: item.Modified}
 	if !item.compare {
@@ -81,6 +84,7 @@ func (g *getter) request(dst []byte, t *target, item getItem) ([]byte, error) {
 	return append(appendRequest(dst, item.Path, want, flags), have[:]...), nil
 }
 
+// settled reports what became of a file.
 func (g *getter) settled(item getItem, o outcome, failure *Error) {
 	switch {
 	case failure != nil:

@@ -6,6 +6,7 @@ import (
 	"strings"
 )
 
+// doLarge gets a large file, in ranges that several streams carry at once.
 func (g *getter) doLarge(in *receiver, item getItem) error {
 	select {
 	case g.large <- struct{}{}:
@@ -41,6 +42,7 @@ func (g *getter) doLarge(in *receiver, item getItem) error {
 	}
 }
 
+// compareLarge asks whether a large file is the same; true: it is, or has failed.
 func (g *getter) compareLarge(in *receiver, item getItem) (done bool, err error) {
 	argument, err := g.request([]byte{0}, in.target, item)
 	if err != nil || argument[1]&wantCompared == 0 {
@@ -68,6 +70,7 @@ func (g *getter) compareLarge(in *receiver, item getItem) (done bool, err error)
 	return false, nil
 }
 
+// look asks what a file is now.
 func (g *getter) look(old *Entry) (*Entry, error) {
 	for e, err := range g.client.List(g.ctx, Selection{Patterns: []string{escapeGlob(old.Path)}, Syntax: SyntaxGlob}) {
 		switch {
@@ -83,10 +86,12 @@ func (g *getter) look(old *Entry) (*Entry, error) {
 	return nil, &Error{old.Path, CodeNotExist, ""}
 }
 
+// escapeGlob makes a glob that matches p alone.
 func escapeGlob(p string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
 }
 
+// ranges gets the ranges of a large file and puts it in its place.
 func (g *getter) ranges(e *Entry, p string) (*Error, error) {
 	part, err := openPartial(g.root, g.rules, p, e.Size, e.Modified)
 	if err != nil {

@@ -148,14 +148,3 @@ func (p *putRun) flush(jobs chan<- putJob) error {
 	p.batch, p.size, p.pack = nil, 0, 0
 	return hand(p.transfer, jobs, job)
 }
-
-// work is a worker's goroutine.
-// do puts a batch, then the large files in it.
-// putBatch is one put stream at the client.
-// wanted is an entry of which the gateway is to be told more.
-// verdicts reads what the gateway says of each entry.
-// send sends what is wanted, and ends our direction of the stream.
-// ended finds out why the gateway takes no more: its own word says more than the error of sending.
-// answer reads what became of a file that was sent.
-// finish does what is left to do with the folders at the gateway, the deepest first.
-// finished reads what became of the folders.

@@ -7,6 +7,7 @@ import (
 	"shoal/netio"
 )
 
+// work is a worker's goroutine.
 func (p *putRun) work(jobs <-chan putJob) {
 	src := p.open()
 	defer src.close()
@@ -21,6 +22,7 @@ func (p *putRun) work(jobs <-chan putJob) {
 	}
 }
 
+// do puts a batch, then the large files in it.
 func (p *putRun) do(out *sender, job putJob) error {
 	todo := job.entries
 	var large []*Entry
@@ -53,6 +55,7 @@ func (p *putRun) do(out *sender, job putJob) error {
 	return nil
 }
 
+// putBatch is one put stream at the client.
 type putBatch struct {
 	*putRun
 	entries []*Entry
@@ -99,12 +102,14 @@ func (b *putBatch) put(out *sender) error {
 	return nil
 }
 
+// wanted is an entry of which the gateway is to be told more.
 type wanted struct {
 	index int
 	have  *sum // what the gateway has
 	fails bool // with have: it must not be replaced if it differs
 }
 
+// verdicts reads what the gateway says of each entry.
 func (b *putBatch) verdicts(in *chunkReader) (list []wanted, err error) {
 	for i, e := range b.entries {
 		kind, body, err := in.expect()
@@ -152,6 +157,7 @@ func (b *putBatch) end(i int, a Action, err error) {
 	b.result(b.entries[i], a, err)
 }
 
+// send sends what is wanted, and ends our direction of the stream.
 func (b *putBatch) send(out *sender, st *netio.Stream, in *chunkReader, list []wanted) error {
 	for _, w := range list {
 		e := b.entries[w.index]
@@ -170,6 +176,7 @@ func (b *putBatch) send(out *sender, st *netio.Stream, in *chunkReader, list []w
 	return nil
 }
 
+// ended finds out why the gateway takes no more: its own word says more than the error of sending.
 func ended(in *chunkReader, err error) error {
 	for {
 		_, _, end := in.next()
@@ -182,6 +189,7 @@ func ended(in *chunkReader, err error) error {
 	}
 }
 
+// answer reads what became of a file that was sent.
 func (b *putBatch) answer(in *chunkReader, w wanted) error {
 	e := b.entries[w.index]
 	kind, body, err := in.expect()

@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
-	"strings"
 )
 
+// finish does what is left to do with the folders at the gateway.
 func (p *putRun) finish(ctx context.Context, s Selection, err error) error {
 	spoiled := err != nil || p.spoiled.Load()
 	p.summary.NotDeleted = spoiled && p.Delete
 	if err != nil || len(p.folders) == 0 {
 		return nil
 	}
-	slices.SortFunc(p.folders, func(a, b *folderEnd) int { return strings.Compare(b.path, a.path) })
 	flags := byte(0)
 	if p.Delete && !spoiled {
 		flags = putPrune
@@ -23,26 +21,32 @@ func (p *putRun) finish(ctx context.Context, s Selection, err error) error {
 	for _, pattern := range s.Exclude {
 		argument = appendText(argument, pattern)
 	}
+	return eachGroup(p.folders, func(group []*folderEnd) error { return remote(p.finishGroup(ctx, argument, group)) })
+}
+
+func (p *putRun) finishGroup(ctx context.Context, argument []byte, group []*folderEnd) error {
 	st, err := p.client.swarm.Duplex(ctx, nameFinish, argument)
 	if err != nil {
-		return remote(err)
+		return err
 	}
 	defer st.Abort()
 	answers := make(chan error, 1)
 	go func() { answers <- p.finished(newChunkReader(st, nil)) }() // ends with the stream
 	out := newChunkWriter(st, CompressNone, nil)
-	for _, end := range p.folders {
-		if err := sendFolder(out, end); err != nil {
-			st.Abort()
-			return remote(errors.Join(<-answers, err))
+	for _, end := range group {
+		if err = sendFolder(out, end); err != nil {
+			break
 		}
 	}
-	if err := out.flush(); err != nil {
+	if err == nil {
+		err = out.flush()
+	}
+	if err != nil {
 		st.Abort()
-		return remote(errors.Join(<-answers, err))
+		return errors.Join(<-answers, err)
 	}
 	st.CloseSend()
-	return remote(<-answers)
+	return <-answers
 }
 
 func sendFolder(out *chunkWriter, end *folderEnd) error {
@@ -69,6 +73,7 @@ func sendFolder(out *chunkWriter, end *folderEnd) error {
 	return out.record(recNames, names)
 }
 
+// finished reads what became of the folders.
 func (p *putRun) finished(in *chunkReader) error {
 	for {
 		kind, body, err := in.next()

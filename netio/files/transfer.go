@@ -8,10 +8,11 @@ import (
 )
 
 const (
-	defaultStreams = 8
+	defaultStreams = 12
 	mostStreams    = 32 // half of what a gateway lets run by default
 	largeAtOnce    = 2  // large files that are under way at once; each has as many ranges under way as there are streams
-	tries          = 4  // of a stream that a restart of the gateway or its being busy has ended
+	lostTries      = 4  // of a stream that a restart of the gateway has ended
+	busyTries      = 60 // of one that is refused as busy: about a minute
 	progressEvery  = 100 * time.Millisecond
 )
 
@@ -194,11 +195,11 @@ func (t *transfer) end() Summary {
 func (t *transfer) persist(do func() error) error {
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || t.ctx.Err() != nil || try == tries || !again(err) {
+		if err == nil || t.ctx.Err() != nil || try >= mostTries(err) {
 			return err
 		}
 		select {
-		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+		case <-time.After(min(time.Duration(try)*100*time.Millisecond, time.Second)):
 		case <-t.ctx.Done():
 			return context.Cause(t.ctx)
 		}
@@ -240,6 +241,7 @@ func (s *seen) add(p string) error {
 	return nil
 }
 
+// parallel calls each for all ranges of a file of that size, as many at once as there are streams, until one fails.
 func (t *transfer) parallel(size int64, each func(offset, length int64) (*Error, error)) (*Error, error) {
 	var next atomic.Int64
 	var over atomic.Bool

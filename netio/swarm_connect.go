@@ -1,0 +1,245 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"time"
+
+	"shoal/proto"
+)
+
+// run keeps the lane connected until the swarm is closed. The first connection may be there already.
+func (l *swarmLane) run(k *link, welcome proto.Welcome) {
+	backoff := backoff{least: l.swarm.config.MinBackoff, most: l.swarm.config.MaxBackoff}
+	lost := time.Now()
+	for l.swarm.ctx.Err() == nil {
+		var err error
+		served := false
+		if k == nil {
+			k, welcome, err = l.connect(l.swarm.ctx)
+		}
+		if err == nil {
+			backoff.reset()
+			err = l.serve(k, welcome)
+			k, served = nil, true
+			lost = time.Now()
+			if l.swarm.ctx.Err() != nil {
+				l.tried(ErrClosed)
+				return
+			}
+			l.swarm.log.Info("connection lost", "url", l.swarm.url, "lane", l.index, "error", err)
+		}
+		l.tried(err)
+		if endsLane(err) {
+			l.restart(err, served && errors.Is(err, ErrDraining))
+		}
+		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
+			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
+				l.swarm.log.Warn("gateway given up", "url", l.swarm.url, "lane", l.index, "error", err)
+			}
+			l.restart(err, false)
+			l.swarm.wakeWaiters()
+		}
+		select {
+		case <-time.After(backoff.next()):
+		case <-l.swarm.ctx.Done():
+			return
+		}
+	}
+}
+
+// endsLane reports whether the gateway forgot the lane when it said goodbye.
+func endsLane(err error) bool {
+	return isGoodbye(err) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrIdle) && !errors.Is(err, ErrSlow) &&
+		!errors.Is(err, ErrSuperseded)
+}
+
+// tried tells how the first try went.
+func (l *swarmLane) tried(err error) {
+	select {
+	case l.firstTry <- err:
+	default:
+	}
+}
+
+// serve attaches a connection and reads from it until it ends.
+func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
+	l.mu.Lock()
+	l.out.limit = int(min(welcome.FrameLimit, maxFrameLimit))
+	l.out.compress = proto.CompressNone
+	if c := l.swarm.config.Compress.wire(); c.Feature()&welcome.Features != 0 {
+		l.out.compress = c
+	}
+	l.window = int(min(welcome.Window, maxWindow))
+	l.windowBytes = int64(min(welcome.WindowBytes, 1<<62))
+	l.maxStreams = welcome.Streams
+	l.initialCredit = int(welcome.StreamCredit)
+	l.heartbeats = l.swarm.config.Heartbeat
+	if idle := time.Duration(welcome.IdleTimeout) * time.Millisecond; idle > 0 {
+		l.heartbeats = min(l.heartbeats, idle/3)
+	}
+	l.mu.Unlock()
+	if !welcome.Resumed {
+		l.begun = l.helloClock
+		l.state.CompareAndSwap(int32(laneGone), int32(laneConnecting))
+		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), false)
+	}
+	l.welcomed = true
+	if !l.attach(k, welcome.Received) {
+		l.welcomed = false
+		k.close()
+		if l.swarm.ctx.Err() != nil {
+			return ErrClosed
+		}
+		return fmt.Errorf("%w: received count %d of the welcome", proto.ErrMalformed, welcome.Received)
+	}
+	state := laneUp
+	if welcome.Draining {
+		state = laneDraining
+	}
+	l.state.Store(int32(state))
+	l.tried(nil)
+	l.swarm.wakeWaiters()
+	err := k.readLoop(func(src []byte) (int, int, error) { return l.receive(k, src) })
+	l.state.Store(int32(laneConnecting))
+	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
+		l.farewell(k, bye)
+		k.linger()
+	}
+	l.detach()
+	l.losePings(err)
+	if l.swarm.config.NoSession {
+		l.restart(fmt.Errorf("connection lost (%w): %w", err, ErrLost), errors.Is(err, ErrDraining))
+	}
+	return err
+}
+
+// connect dials and shakes hands.
+func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
+	s := l.swarm
+	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
+	defer cancel()
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, explainDial(s.network, s.address, err))
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	welcome, err := l.handshake(conn)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("connected, but no answer within %v; is it a shoal gateway? %w", s.config.DialTimeout, ErrUnreachable)
+		}
+		var lost *net.OpError
+		if errors.As(err, &lost) || errors.Is(err, io.EOF) {
+			err = fmt.Errorf("connected, but the connection was closed: %w: %w", ErrUnreachable, err)
+		}
+		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
+	}
+	return newLink(conn), welcome, nil
+}
+
+// explainDial says what a person can mend, where the system's error does not.
+func explainDial(network, address string, err error) error {
+	if network == "unix" {
+		if info, statErr := os.Lstat(address); statErr == nil && info.Mode()&os.ModeSocket == 0 {
+			return fmt.Errorf("%s is no socket", address)
+		}
+	}
+	return err
+}
+
+func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
+	c := l.swarm.config
+	l.helloClock = max(clockMillis(), l.helloClock+1)
+	hello := proto.Hello{
+		MinVersion: proto.Version, MaxVersion: proto.Version, Features: proto.FeatureS2 | proto.FeatureZstd,
+		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
+		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: l.helloClock,
+	}
+	if l.welcomed {
+		hello.Extensions = []proto.Extension{proto.BegunExtension(l.begun)}
+	}
+	if _, err := conn.Write(proto.AppendHello(nil, hello)); err != nil {
+		return proto.Welcome{}, err
+	}
+	payload, err := readHandshake(conn, proto.KindWelcome)
+	if err != nil {
+		return proto.Welcome{}, err
+	}
+	w, err := proto.ParseWelcome(payload)
+	switch {
+	case err != nil:
+		return w, err
+	case w.Version != proto.Version:
+		return w, fmt.Errorf("%w: it answers with version %d", ErrVersion, w.Version)
+	case w.Window == 0:
+		return w, fmt.Errorf("%w: window 0", proto.ErrMalformed)
+	}
+	return w, conn.SetDeadline(time.Time{})
+}
+
+// leave says goodbye and ends the connection.
+func (l *swarmLane) leave() {
+	l.mu.Lock()
+	l.closed = true
+	k := l.link
+	l.mu.Unlock()
+	if k != nil {
+		l.farewell(k, proto.Goodbye{Code: proto.GoodbyeDone})
+		k.close()
+	}
+}
+
+// abandonAll ends what is still under way when the swarm has been closed.
+func (l *swarmLane) abandonAll() {
+	l.mu.Lock()
+	slots := l.slots
+	l.slots, l.free = nil, nil
+	l.loseStreams(ErrClosed)
+	l.out.reset()
+	l.mu.Unlock()
+	for _, s := range slots {
+		if s.sink != nil {
+			ending{s, StatusCanceled, proto.Error{Text: "swarm closed"}}.deliver()
+		}
+	}
+}
+
+// expireOverdue ends tasks whose deadline passed a while ago without a word from the gateway.
+func (l *swarmLane) expireOverdue(now int64) {
+	const grace = 250 // milliseconds: the gateway's own answer is better
+	var overdue []slot
+	l.mu.Lock()
+	if l.deadlines > 0 {
+		for id := range l.slots {
+			s := &l.slots[id]
+			if s.sink != nil && s.request.deadline != 0 && uint64(now/int64(time.Millisecond)) > s.request.deadline+grace {
+				overdue = append(overdue, *s)
+				l.dismiss(uint32(id))
+			}
+		}
+	}
+	l.mu.Unlock()
+	for _, s := range overdue {
+		s.sink.deliver([]answer{s.answer(StatusTimeout, nil)})
+	}
+}
+
+// backoff gives the pauses between tries: they double up to a limit, each with jitter of half its length.
+type backoff struct{ least, most, now time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.now = min(max(b.least, 2*b.now), b.most)
+	return b.now/2 + rand.N(b.now/2+1)
+}
+
+func (b *backoff) reset() { b.now = 0 }
