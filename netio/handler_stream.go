@@ -47,7 +47,9 @@ func (h *handler) openStream(payload []byte) error {
 		return h.refusals(1)
 	}
 	argument := append([]byte(nil), o.Argument...)
-	context.AfterFunc(s.ctx, s.stopped)
+	if deadline != 0 { // whoever else ends the context closes the stream too
+		context.AfterFunc(s.ctx, s.stopped)
+	}
 	go h.runStream(s, sub, argument)
 	return nil
 }

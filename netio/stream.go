@@ -115,9 +115,10 @@ func (s *Stream) Send(ident int64, body []byte) error {
 		select {
 		case <-s.sendWake:
 		case <-s.ctx.Done():
-			if s.client {
-				s.abort(s.ctx.Err())
+			if !s.client {
+				return context.Cause(s.ctx)
 			}
+			s.abort(s.ctx.Err())
 		}
 	}
 }

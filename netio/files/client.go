@@ -39,7 +39,7 @@ type Options struct {
 	Fsync      Fsync       // what must be on the disk before a file takes its place
 	Compress   Compression // default CompressAuto
 	Limit      int64       // bytes a second; default: none
-	Streams    int         // streams that carry files at once; default 12
+	Streams    int         // streams that carry files at once; default 8
 
 	// Each is called with what became of each file, folder and link, by one goroutine at a time.
 	Each func(Result)

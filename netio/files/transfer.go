@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	defaultStreams = 12
+	defaultStreams = 8
 	mostStreams    = 32 // half of what a gateway lets run by default
 	largeAtOnce    = 2  // large files that are under way at once; each has as many ranges under way as there are streams
 	lostTries      = 4  // of a stream that a restart of the gateway has ended
