@@ -1,0 +1,58 @@
+package main
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// callers drives a peer that is called: for each message in flight a goroutine that waits for its own answer. The user
+// says which connection: user modulo their number.
+type callers struct {
+	load load
+	keys []byte
+	call func(user int, message []byte) (answer []byte, err error)
+}
+
+func newCallers(l load, call func(user int, message []byte) ([]byte, error)) *callers {
+	return &callers{load: l, keys: tableKeys(clientSeed), call: call}
+}
+
+func (c *callers) run(d time.Duration) (work, error) {
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	var failed atomic.Pointer[error]
+	hists := make([]histogram, c.load.messages())
+	for user := range hists {
+		running.Go(func() {
+			cursor, last := newCursor(c.keys, user), time.Now()
+			for !stop.Load() {
+				// A message of its own each time: who may keep it for how long differs from peer to peer.
+				message := cursor.appendMessage(make([]byte, 0, c.load.Batch*(4+keySize)), c.load.Batch)
+				answer, err := c.call(user, message)
+				if err == nil {
+					err = checkAnswer(answer, c.load.Batch)
+				}
+				if err != nil {
+					failed.Store(&err)
+					stop.Store(true)
+					return
+				}
+				now := time.Now()
+				hists[user].add(now.Sub(last))
+				last = now
+			}
+		})
+	}
+	time.Sleep(d)
+	stop.Store(true)
+	running.Wait()
+	if err := failed.Load(); err != nil {
+		return work{}, *err
+	}
+	total := &histogram{}
+	for i := range hists {
+		total.merge(&hists[i])
+	}
+	return work{tasks: total.n * c.load.Batch, latencies: total}, nil
+}

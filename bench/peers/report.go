@@ -1,0 +1,90 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// outcome is what all peers did under one load, the fastest first.
+type outcome struct {
+	load    load
+	results []result
+}
+
+func newOutcome(l load, results []result) outcome {
+	slices.SortStableFunc(results, func(a, b result) int { return cmp.Compare(b.rate(), a.rate()) })
+	return outcome{l, results}
+}
+
+// headline returns shoal's result that the others are compared with: that of Call or that of Map, as the load says, or
+// the one there is.
+func (o outcome) headline() (result, bool) {
+	want := "shoal-map"
+	if o.load.Calls {
+		want = "shoal-calls"
+	}
+	var found result
+	for _, r := range o.results {
+		if r.peer.family() == shoalFamily && len(r.rounds) > 0 && (found.rounds == nil || r.peer.name == want) {
+			found = r
+		}
+	}
+	return found, found.rounds != nil
+}
+
+// print writes a markdown table.
+func (o outcome) print(w io.Writer) {
+	shoal, compare := o.headline()
+	fmt.Fprintf(w, "\n### %s\n\n", o.load.Title)
+	ratio := "shoal / it"
+	if compare {
+		ratio = shoal.peer.name + " / it"
+	}
+	fmt.Fprintf(w, "| | tasks/s | %s | p50 µs | p99 µs | CPU µs a task, client | server | server RSS MiB | tasks/s, lowest–highest |\n", ratio)
+	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	for _, r := range o.results {
+		if len(r.rounds) == 0 {
+			fmt.Fprintf(w, "| %s | failed: %v | | | | | | | |\n", r.peer.name, r.err)
+			continue
+		}
+		times := "–"
+		if compare && r.peer.name != shoal.peer.name {
+			times = fmt.Sprintf("%.2f", shoal.over(r))
+		}
+		name := r.peer.name
+		if r.peer.family() == shoalFamily {
+			name = "**" + name + "**"
+		}
+		if r.err != nil {
+			name += fmt.Sprintf(" (%d rounds, then failed)", len(r.rounds))
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.0f | %.2f | %.2f | %.0f | %s |\n", name, count(r.rate()), times,
+			r.med(func(s sample) float64 { return s.p50 }), r.med(func(s sample) float64 { return s.p99 }),
+			r.med(func(s sample) float64 { return s.clientCPU }), r.med(func(s sample) float64 { return s.serverCPU }),
+			r.med(func(s sample) float64 { return s.serverRSS })/(1<<20), r.spread())
+	}
+}
+
+// spread returns the lowest and the highest rate.
+func (r result) spread() string {
+	least, most := r.rounds[0].rate, r.rounds[0].rate
+	for _, s := range r.rounds {
+		least, most = min(least, s.rate), max(most, s.rate)
+	}
+	return count(least) + "–" + count(most)
+}
+
+// count shortens a number as the tables of the project do.
+func count(v float64) string {
+	switch {
+	case v >= 1e6:
+		return fmt.Sprintf("%.2fM", v/1e6)
+	case v >= 1e4:
+		return fmt.Sprintf("%.0fk", v/1e3)
+	case v >= 1e3:
+		return fmt.Sprintf("%.1fk", v/1e3)
+	}
+	return fmt.Sprintf("%.0f", v)
+}

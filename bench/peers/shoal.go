@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"shoal/netio"
+)
+
+// The gateway and the swarm are as they come: sessions, limits and the pool are on.
+
+func serveShoal(_ load, t table) (string, error) {
+	g := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
+	g.HandleTable("table", netio.NewTable(t))
+	if err := g.Start(); err != nil {
+		return "", err
+	}
+	return g.URLs()[0], nil
+}
+
+// dialSwarm connects and waits until all connections are up.
+func dialSwarm(url string, conns int) (*netio.Swarm, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	sw, err := netio.Dial(ctx, url, &netio.SwarmConfig{Connections: conns})
+	if err != nil {
+		return nil, err
+	}
+	for up := false; !up; {
+		up = true
+		for _, pong := range sw.Ping(ctx, nil) {
+			up = up && pong.Err == nil
+		}
+		if ctx.Err() != nil {
+			_ = sw.Close()
+			return nil, ctx.Err()
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return sw, nil
+}
+
+func dialShoalCalls(url string, l load) (driver, error) {
+	sw, err := dialSwarm(url, l.Conns)
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	return newCallers(l, func(_ int, key []byte) ([]byte, error) { return sw.Call(ctx, "table", key) }), nil
+}
+
+func dialShoalMap(url string, l load) (driver, error) {
+	sw, err := dialSwarm(url, l.Conns)
+	if err != nil {
+		return nil, err
+	}
+	return &shoalMap{sw, l, tableKeys(clientSeed)}, nil
+}
+
+// shoalMap is one Map that keeps the load's tasks in flight.
+type shoalMap struct {
+	swarm *netio.Swarm
+	load  load
+	keys  []byte
+}
+
+func (m *shoalMap) run(d time.Duration) (work, error) {
+	var stop atomic.Bool
+	late := time.AfterFunc(d, func() { stop.Store(true) })
+	defer late.Stop()
+	total := &histogram{}
+	options := netio.MapOptions{Batch: m.load.Batch, InFlight: m.load.InFlight}
+	for r, err := range m.swarm.MapWith(context.Background(), "table", m.until(&stop), options) {
+		if err == nil {
+			err = checkAnswer(r.Body, 1)
+		}
+		if err != nil {
+			return work{}, err
+		}
+		total.add(r.Elapsed)
+	}
+	return work{tasks: total.n, latencies: total}, nil
+}
+
+// until yields keys until told to stop.
+func (m *shoalMap) until(stop *atomic.Bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for c := newCursor(m.keys, 0); !stop.Load() && yield(c.next()); {
+		}
+	}
+}
