@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,7 +107,11 @@ func (f *filesBench) startRsync() {
 		f.b.Log("without rsync: it is not installed (apt-get install rsync)")
 		return
 	}
-	const port = "18273"
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // a free port: another run may have a daemon of its own
+	check(f.b, err)
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	check(f.b, err)
+	check(f.b, ln.Close())
 	config := f.dir + "/rsyncd.conf"
 	check(f.b, os.WriteFile(config, fmt.Appendf(nil, "use chroot = no\nuid = %d\ngid = %d\n[all]\npath = %s\nread only = no\n",
 		os.Getuid(), os.Getgid(), f.dir), 0o600))

@@ -55,7 +55,7 @@ func (f *transferFlags) options(client *clientCommand) (files.Options, error) {
 	}
 	o := files.Options{DryRun: f.DryRun, Checksum: f.Checksum, NoPreserve: f.NoPreserve, Delete: f.Delete, Limit: limit,
 		Existing: files.Existing(f.Existing), Fsync: fsyncLevel(f.Fsync), Compress: files.Compression(client.Compress),
-		Streams: max(12, client.Connections)}
+		Streams: max(8, client.Connections)}
 	if f.Existing == "overwrite" {
 		o.Existing = files.ExistingOverwrite
 	}
