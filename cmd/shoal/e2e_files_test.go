@@ -208,13 +208,16 @@ func TestFilesWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	for name, mode := range map[string]fs.FileMode{"": 0o755, "root": 0o755, "root/open": 0o777, "root/shut": 0o555, "to": 0o777, "from": 0o755} {
-		_ = os.Mkdir(filepath.Join(base, name), 0o755)
-		if err := os.Chmod(filepath.Join(base, name), mode); err != nil {
+	for _, dir := range []struct {
+		name string
+		mode fs.FileMode
+	}{{"", 0o755}, {"offered", 0o755}, {"offered/open", 0o777}, {"offered/shut", 0o555}, {"to", 0o777}, {"from", 0o755}} {
+		_ = os.Mkdir(filepath.Join(base, dir.name), 0o755) // base is there
+		if err := os.Chmod(filepath.Join(base, dir.name), dir.mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, mode := range map[string]fs.FileMode{"root/fine": 0o644, "root/private": 0, "from/a": 0o644} {
+	for name, mode := range map[string]fs.FileMode{"offered/fine": 0o644, "offered/private": 0, "from/a": 0o644} {
 		if err := os.WriteFile(filepath.Join(base, name), []byte(name), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +226,7 @@ func TestFilesWithoutRights(t *testing.T) {
 		}
 	}
 	ready := filepath.Join(base, "to/ready")
-	g := &gateway{running: start(t, nobody, "server", "--ready-file", ready, "--root", base+"/root", "--writable", "--listen", "tcp://127.0.0.1:0")}
+	g := &gateway{running: start(t, nobody, "server", "--ready-file", ready, "--root", base+"/offered", "--writable", "--listen", "tcp://127.0.0.1:0")}
 	eventually(t, "the gateway serves", func() bool {
 		data, err := os.ReadFile(ready)
 		g.urls = strings.Fields(string(data))
@@ -238,7 +241,7 @@ func TestFilesWithoutRights(t *testing.T) {
 		t.Errorf("%q", o.stderr)
 	}
 	g.client(t, "", "put", base+"/from/", "--to", "open").want(t, exitOK)
-	r := start(t, nobody, "client", "--gateway", g.urls[0], "get", "fine", "--to", base+"/root/shut")
+	r := start(t, nobody, "client", "--gateway", g.urls[0], "get", "fine", "--to", base+"/offered/shut")
 	if status := r.wait(); status != exitFailed || !strings.Contains(r.stderr.String(), "permission denied") {
 		t.Errorf("%d %q", status, r.stderr.String())
 	}
