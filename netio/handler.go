@@ -355,10 +355,11 @@ func (h *handler) askAck() {
 	}
 }
 
-// panicked logs what a subroutine's panic left behind.
-func (h *handler) panicked(name string, value any, stack []byte) {
+// panicked logs what a subroutine's panic left behind; kind says what the id is of.
+func (h *handler) panicked(name, kind string, id uint32, value any, stack []byte) {
 	h.gateway.counters.panics.Add(1)
-	h.gateway.log.Error("subroutine panicked", "subroutine", name, "remote", h.peer(), "panic", value, "stack", string(stack))
+	h.gateway.log.Error("subroutine panicked", "subroutine", name, kind, id, "remote", h.peer(), "lane", h.session.lane,
+		"panic", value, "stack", string(stack))
 }
 
 func panicText(value any) string { return fmt.Sprint("panic: ", value) }

@@ -62,7 +62,7 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 	status := StatusPanicked
 	defer func() { // also runs after runtime.Goexit
 		if v := recover(); v != nil {
-			h.panicked(s.name, v, debug.Stack())
+			h.panicked(s.name, "stream", s.id, v, debug.Stack())
 			err = errors.New(panicText(v))
 		}
 		if status == StatusPanicked {

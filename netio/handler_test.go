@@ -205,8 +205,11 @@ func TestHandlerPanicIsLoggedWithItsStack(t *testing.T) {
 			t.Errorf("task %d: %v", id, r.Status)
 		}
 	}
-	if text := log.String(); !strings.Contains(text, "oh no") || !strings.Contains(text, "TestHandlerPanicIsLoggedWithItsStack") {
-		t.Errorf("log does not have the stack:\n%.2000s", text)
+	text := log.String()
+	for _, want := range []string{"oh no", "TestHandlerPanicIsLoggedWithItsStack", " task=0 ", " task=15 ", " lane=0 ", " remote="} {
+		if !strings.Contains(text, want) {
+			t.Errorf("log does not have %q:\n%.2000s", want, text)
+		}
 	}
 	eventually(t, "panics are counted", func() bool { return g.Stats().Panics == 16 })
 	p.echo()

@@ -242,7 +242,7 @@ func (b *batch) RunSome(i, n int) (held int) {
 func (b *batch) Panicked(i int, value any, stack []byte) {
 	t := &b.tasks[i]
 	b.keep.Store(true)
-	b.h.panicked(b.sub.info.Name, value, stack)
+	b.h.panicked(b.sub.info.Name, "task", t.id, value, stack)
 	t.state.Store(taskFinished)
 	_, body := encodeError(&Failure{Text: panicText(value)})
 	b.h.answer(t, StatusPanicked, body, true)
