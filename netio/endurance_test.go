@@ -63,7 +63,7 @@ func TestSubroutineThatPanicsEveryTime(t *testing.T) {
 func TestTinyConnectionsInARow(t *testing.T) {
 	n := 2000
 	if *soak {
-		n = 100_000
+		n = 1_000_000
 	}
 	g := startGateway(t, GatewayConfig{})
 	hello := helloFor()
