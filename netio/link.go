@@ -18,7 +18,7 @@ import (
 // calls write.
 //
 // A link that waits for bytes holds no buffer: it takes one when the socket is readable and gives it back when all of
-// it has been consumed. So an idle connection costs a parked goroutine and little else.
+// it has been consumed. So an idle connection costs a parked goroutine and little else, or with a poller not even that.
 type link struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil where the connection has no descriptor: an in-memory pair, TLS
