@@ -1,51 +1,57 @@
 package netio
 
-import (
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Table is the built-in subroutine that emulates remote commands: it looks a task up, waits as long as the table says,
 // and answers what the table says. Waits are timers: they hold a slot of the gateway's workers, and no goroutine.
 // Looking up takes no lock; Swap replaces all of it at once. Register it with Gateway.HandleTable.
 type Table struct {
-	entries atomic.Pointer[map[string]TableEntry]
+	index atomic.Pointer[tableIndex]
 }
 
-// NewTable returns a table of these entries, by what clients send; the map must not change any more.
+// NewTable returns a table of these entries, by what clients send. They are copied.
 func NewTable(entries map[string]TableEntry) *Table {
 	t := &Table{}
 	t.Swap(entries)
 	return t
 }
 
-// Swap replaces the entries; tasks that wait go on with the old ones. The map must not change any more.
-func (t *Table) Swap(entries map[string]TableEntry) { t.entries.Store(&entries) }
+// Swap replaces the entries by a copy of these; tasks that wait go on with the old ones.
+func (t *Table) Swap(entries map[string]TableEntry) { t.index.Store(newTableIndex(entries)) }
 
 // Len returns how many entries there are.
-func (t *Table) Len() int { return len(*t.entries.Load()) }
+func (t *Table) Len() int { return t.index.Load().count }
 
 // Run is the TaskFunc. A task that is not in the table ends with StatusUnknownTask.
 func (t *Table) Run(task *Task) {
-	entry, ok := (*t.entries.Load())[string(task.Body())]
+	index := t.index.Load()
+	response, wait, ok := index.find(task.Body(), index.hash(task.Body()))
 	switch {
 	case !ok:
 		task.Finish(nil, ErrUnknownTask)
-	case entry.Wait <= 0:
-		task.Finish(entry.Response, nil)
+	case wait <= 0:
+		task.Finish(response, nil)
 	default:
-		task.FinishAfter(entry.Wait, entry.Response, nil)
+		task.FinishAfter(wait, response, nil)
 	}
 }
 
-// runMany is Run for several tasks: the lookups one after another, with nothing between them that the processor would
-// wait for before it begins the next.
+// runMany is Run for several tasks.
 func (t *Table) runMany(tasks []Task) {
-	entries := *t.entries.Load()
-	for i := range tasks {
-		entry, ok := entries[string(tasks[i].body)]
-		tasks[i].result, tasks[i].wait = entry.Response, entry.Wait
-		if !ok {
-			tasks[i].err = ErrUnknownTask
+	index := t.index.Load()
+	var hashes [lookupsTogether]uint64
+	for len(tasks) > 0 {
+		some := tasks[:min(len(tasks), lookupsTogether)]
+		for i := range some {
+			hashes[i] = index.hash(some[i].body)
 		}
+		index.fetch(hashes[:len(some)])
+		for i := range some {
+			var ok bool
+			if some[i].result, some[i].wait, ok = index.find(some[i].body, hashes[i]); !ok {
+				some[i].err = ErrUnknownTask
+			}
+		}
+		tasks = tasks[len(some):]
 	}
 }
