@@ -17,10 +17,11 @@ type load struct {
 	calls    bool // by so many callers of Call; otherwise by one Map
 }
 
-// loads: single tasks in flight over connections, and batches. The 1024 are driven in both ways; Map is the headline.
+// loads: single tasks in flight over connections, and batches. The 64 and the 1024 are driven in both ways; Map is the headline.
 var loads = []load{
 	{name: "one", conns: 1, inflight: 1, batch: 1, calls: true},
-	{name: "64over4", conns: 4, inflight: 64, batch: 1, calls: true},
+	{name: "64over4", conns: 4, inflight: 64, batch: 1},
+	{name: "64over4calls", conns: 4, inflight: 64, batch: 1, calls: true},
 	{name: "1024over8", conns: 8, inflight: 1024, batch: 1},
 	{name: "1024over8calls", conns: 8, inflight: 1024, batch: 1, calls: true},
 	{name: "batch16", conns: 8, inflight: 1024, batch: 16},

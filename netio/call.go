@@ -10,25 +10,30 @@ import (
 )
 
 // pendingCall is a single call that somebody waits for. The waiter owns it, and uses it again for another call once
-// nobody else can deliver to it.
+// nobody else can touch it.
 type pendingCall struct {
-	done   chan struct{} // one slot
-	result []byte
-	err    error
+	request request
+	task    [1]outgoing
+	done    chan struct{} // one slot
+	result  []byte
+	err     error
 }
 
 var pendingCalls = sync.Pool{New: func() any { return &pendingCall{done: make(chan struct{}, 1)} }}
 
-// deliver copies the answer for the caller, who then owns it.
-func (p *pendingCall) deliver(answers []answer) {
-	a := &answers[0]
-	if a.status == StatusOK {
-		p.result = append([]byte{}, a.body...)
+func (p *pendingCall) sinkFor(*swarmLane) sink { return p }
+
+// settle copies the answer for the caller, who then owns it.
+func (p *pendingCall) settle(s *slot, status Status, body []byte, _ int64, _ int) {
+	if status == StatusOK {
+		p.result = append([]byte{}, body...)
 	} else {
-		p.err = decodeError(a.name, a.status, a.body)
+		p.err = decodeError(s.request.name, status, body)
 	}
-	p.done <- struct{}{}
 }
+
+// settled wakes the caller, who may use p for another call at once.
+func (p *pendingCall) settled(*swarmLane) { p.done <- struct{}{} }
 
 // decodeError returns the error of a result that is not ok. A body that breaks the protocol is taken for a text.
 func decodeError(name string, status Status, body []byte) *TaskError {
@@ -67,8 +72,10 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 		return nil, err
 	}
 	p := pendingCalls.Get().(*pendingCall)
-	tasks := [1]outgoing{{sink: p, body: in, policy: s.policyFor(ctx, RestartDefault)}}
-	l, id, err := s.submit(ctx, request{name: name, deadline: deadlineOf(ctx)}, tasks[:], true)
+	p.request = request{name, deadlineOf(ctx), s.policyFor(ctx, RestartDefault)}
+	p.task[0].body = in
+	l, _, id, err := s.submit(ctx, handing{request: &p.request, from: p, tasks: p.task[:], together: 1, here: true})
+	p.task[0].body = nil
 	if err != nil {
 		pendingCalls.Put(p)
 		return nil, err
@@ -77,8 +84,7 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 	case <-p.done:
 	case <-ctx.Done():
 		if l.abandon(id, p, 0) {
-			pendingCalls.Put(p)
-			return nil, taskErrorFor(name, ctx.Err())
+			return nil, taskErrorFor(name, ctx.Err()) // its slot goes on using p.request: it is left to the garbage collector
 		}
 		<-p.done // it is being delivered
 	}

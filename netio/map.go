@@ -2,7 +2,6 @@ package netio
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -12,14 +11,14 @@ import (
 // Result is the terminal answer of one item of a Map.
 type Result struct {
 	Index   int           // of the item in the input, from 0
-	Body    []byte        // the caller's; results of one frame share memory
+	Body    []byte        // the caller's; results that came together share memory
 	Elapsed time.Duration // from when the item was handed to a connection until its answer came
 	More    bool          // another result is there already: whoever writes these need not flush yet
 }
 
 // MapOptions says how a Map goes about it. Zero means the default.
 type MapOptions struct {
-	Batch    int           // items to a frame: a frame leaves when it is full or the input has ended; default 1: each at once
+	Batch    int           // items to a frame, which leaves when it is full or the input has ended; default 1: each at once, with others that are ready
 	Ordered  bool          // results in the order of the items, not as they finish
 	InFlight int           // items sent and not yet yielded, at most; default 65536 for each connection
 	Timeout  time.Duration // for each item, each time it is sent; default: the context's deadline alone
@@ -35,7 +34,8 @@ type MapOptions struct {
 }
 
 // Map calls a subroutine for each item and yields the results as they finish, each with its own error or nil. Items are
-// pulled as fast as the gateway takes them, so they need not be in memory; each must not change any more. Breaking the
+// pulled as fast as the gateway takes them, at most 1,024 or 256 KiB ahead, so they need not be in memory; each must not
+// change any more. Breaking the
 // loop, or the end of ctx, cancels what is under way; after the end of ctx, the items that were handed out are still
 // yielded, with their status.
 func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte]) iter.Seq2[Result, error] {
@@ -53,18 +53,22 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 			return
 		}
 		feeding, stop := context.WithCancel(ctx)
-		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1)}
+		m.feeder = feeder{m: m, room: make(chan struct{}, 1)}
+		m.sinks = make([]mapSink, len(s.lanes))
 		if len(s.config.Interceptors) > 0 {
 			m.calling = make(chan struct{}, interceptedAtOnce)
 		}
-		var feeder sync.WaitGroup
+		for i := range m.sinks {
+			m.sinks[i].m = m
+		}
 		if o.Retries > 0 {
 			m.retries = &retrier{m: m, wake: make(chan struct{}, 1)}
-			feeder.Go(m.retries.run)
+			m.working.Go(m.retries.run)
 		}
-		feeder.Go(func() { m.feed(items) })
+		m.working.Go(func() { m.feeder.feed(items) })
 		defer m.callers.Wait()
-		defer feeder.Wait()
+		defer m.working.Wait()
 		defer m.cancelRest()
 		defer stop()
 		if o.Ordered {
@@ -75,26 +79,27 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 	}
 }
 
-// mapRun is one Map under way. Its feeder goroutine pulls items and hands them to lanes; the lanes' readers deliver
-// results; the caller's goroutine yields them.
+// mapRun is one Map under way. Its feeder pulls items and hands them to lanes (map_feed.go); the lanes' readers settle
+// them (map_sink.go); the caller's goroutine yields the results.
 type mapRun struct {
 	swarm   *Swarm
 	name    string
 	options MapOptions
 	ctx     context.Context // ends when the caller has had enough
-	wake    chan struct{}   // one slot: results have come, or the feeder has ended
-	room    chan struct{}   // one slot: results were yielded
-	retries *retrier        // nil: there are none
-	calling chan struct{}   // a slot for each item inside interceptors; nil: there are none
-	callers sync.WaitGroup  // the goroutines of these
+	feeder  feeder
+	sinks   []mapSink      // one for each lane
+	retries *retrier       // nil: there are none
+	working sync.WaitGroup // the goroutines of the feeder and the retrier
+	calling chan struct{}  // a slot for each item inside interceptors; nil: there are none
+	callers sync.WaitGroup // the goroutines of these
 
-	sent    atomic.Int64 // items handed out
-	yielded atomic.Int64 // results taken by the caller
+	wake    chan struct{} // one slot: results have come, or the feeder has ended
+	yielded atomic.Int64  // results taken by the caller
 
 	mu      sync.Mutex // guards what follows
-	results []mapResult
-	pulled  bool // no more items come
-	ended   bool // the caller is gone: results are dropped
+	results [][]mapResult
+	spare   [][]mapResult // memory of results that were yielded, for the next
+	ended   bool          // the caller is gone: results are dropped
 }
 
 type mapResult struct {
@@ -102,177 +107,20 @@ type mapResult struct {
 	err error
 }
 
-// deliver takes results from a lane's reader. Their bodies are copied into one piece of memory.
-func (m *mapRun) deliver(answers []answer) {
-	size := 0
-	for i := range answers {
-		if answers[i].status == StatusOK {
-			size += len(answers[i].body)
-		}
-	}
-	bodies := make([]byte, 0, size)
+// add gives the caller results, which are the caller's from now on.
+func (m *mapRun) add(some ...mapResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range answers {
-		a := &answers[i]
-		r := mapResult{Result: Result{Index: a.index, Elapsed: a.elapsed}}
-		if a.status == StatusOK {
-			start := len(bodies)
-			bodies = append(bodies, a.body...)
-			r.Body = bodies[start:len(bodies):len(bodies)]
-			m.retries.over(a.index)
-		} else {
-			r.err = decodeError(a.name, a.status, a.body)
-			if m.retries.again(outgoing{sink: m, index: a.index, body: a.task, policy: m.options.OnRestart}, r) {
-				continue
-			}
-		}
-		m.addLocked(r)
-	}
-}
-
-// add gives the caller a result.
-func (m *mapRun) add(r mapResult) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.addLocked(r)
-}
-
-// addLocked is add with mu held.
-func (m *mapRun) addLocked(r mapResult) {
 	if m.ended {
 		return
 	}
-	if m.results = append(m.results, r); len(m.results) == 1 {
+	if m.results = append(m.results, some); len(m.results) == 1 {
 		wake(m.wake)
 	}
 }
 
-// feed hands out the items, a batch at a time.
-func (m *mapRun) feed(items iter.Seq[[]byte]) {
-	batch := make([]outgoing, 0, min(m.options.Batch, 4096))
-	index := 0
-	for item := range items {
-		batch = append(batch, outgoing{sink: m, index: index, body: item, policy: m.options.OnRestart})
-		index++
-		if len(batch) == m.options.Batch {
-			if !m.hand(batch) {
-				batch = batch[:0]
-				break
-			}
-			batch = batch[:0]
-		}
-		if m.ctx.Err() != nil {
-			break
-		}
-	}
-	if len(batch) > 0 {
-		m.hand(batch)
-	}
-	m.mu.Lock()
-	m.pulled = true
-	m.mu.Unlock()
-	wake(m.wake)
-}
-
-// hand gives a batch to a lane. False means that no more items are wanted.
-func (m *mapRun) hand(batch []outgoing) bool {
-	if !m.waitForRoom(len(batch)) {
-		return false
-	}
-	m.sent.Add(int64(len(batch)))
-	if m.retries != nil {
-		m.swarm.retries.earn(len(batch))
-	}
-	return m.submit(batch)
-}
-
-// submit hands tasks to lanes; those that no lane takes end here. False means that no more items are wanted.
-func (m *mapRun) submit(batch []outgoing) bool {
-	if m.calling != nil {
-		for _, t := range batch {
-			m.call(t)
-		}
-		return m.ctx.Err() == nil
-	}
-	r := request{name: m.name, deadline: deadlineOf(m.ctx)}
-	if m.options.Timeout > 0 {
-		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
-			r.deadline = d
-		}
-	}
-	together := mostTogether
-	for len(batch) > 0 {
-		n := min(together, m.swarm.frameful(batch))
-		_, _, err := m.swarm.submit(m.ctx, r, batch[:n], false)
-		if errors.Is(err, ErrTooLarge) { // one that is too large does not stop the others
-			if n == 1 {
-				m.add(mapResult{Result{Index: batch[0].index}, err})
-				batch = batch[1:]
-			}
-			together = 1
-			continue
-		}
-		if err != nil {
-			retried := false
-			for _, t := range batch {
-				last := mapResult{Result{Index: t.index}, err}
-				if m.retries.again(t, last) {
-					retried = true
-				} else {
-					m.add(last)
-				}
-			}
-			return retried
-		}
-		if m.ctx.Err() != nil {
-			m.cancelHanded() // whoever cancels may have been here before
-		}
-		batch = batch[n:]
-	}
-	return true
-}
-
-// These bound the tasks of one frame, as the window does.
-const (
-	mostTogether      = 1024
-	mostBytesTogether = 256 << 10
-)
-
-// frameful returns how many of the first tasks of a batch go into one frame: at least one.
-func (s *Swarm) frameful(batch []outgoing) int {
-	if len(batch) == 1 {
-		return 1
-	}
-	l := s.lanes[0] // the first that was welcome: it knows the gateway's window
-	l.mu.Lock()
-	window, most := l.window, min(mostBytesTogether, l.windowBytes)
-	l.mu.Unlock()
-	size := int64(0)
-	for i := range batch {
-		if size += int64(len(batch[i].body)); size > most || i == window {
-			return max(1, i)
-		}
-	}
-	return len(batch)
-}
-
-// waitForRoom waits until n more items may be in flight.
-func (m *mapRun) waitForRoom(n int) bool {
-	for {
-		if free := int64(m.options.InFlight) - (m.sent.Load() - m.yielded.Load()); free >= int64(n) {
-			return m.ctx.Err() == nil
-		}
-		select {
-		case <-m.room:
-		case <-m.ctx.Done():
-			return false
-		}
-	}
-}
-
 // next returns the results that have come, and waits for some; none at the end. Spare is memory to use again.
-func (m *mapRun) next(spare []mapResult) []mapResult {
+func (m *mapRun) next(spare [][]mapResult) [][]mapResult {
 	cancelled := m.ctx.Done()
 	for {
 		m.mu.Lock()
@@ -281,9 +129,8 @@ func (m *mapRun) next(spare []mapResult) []mapResult {
 			m.mu.Unlock()
 			return got
 		}
-		end := m.pulled && m.sent.Load() == m.yielded.Load()
 		m.mu.Unlock()
-		if end {
+		if pulled, all := m.feeder.pulledAll(); all && pulled == m.yielded.Load() {
 			return nil
 		}
 		select {
@@ -298,40 +145,57 @@ func (m *mapRun) next(spare []mapResult) []mapResult {
 // count records that the caller has taken results.
 func (m *mapRun) count(n int) {
 	m.yielded.Add(int64(n))
-	wake(m.room)
+	wake(m.feeder.room)
+}
+
+// used gives the memory of results back that were yielded.
+func (m *mapRun) used(some []mapResult) {
+	clear(some)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.spare) < 2*len(m.sinks) {
+		m.spare = append(m.spare, some[:0])
+	}
 }
 
 func (m *mapRun) yieldAll(yield func(Result, error) bool) {
-	var results []mapResult
+	const often = 64 // results after which the feeder learns of them
+	var got [][]mapResult
 	for {
-		if results = m.next(results); results == nil {
+		if got = m.next(got); got == nil {
 			return
 		}
-		for i := range results {
-			results[i].More = i < len(results)-1
-			if !yield(results[i].Result, results[i].err) {
-				return
+		for i, some := range got {
+			for k := range some {
+				some[k].More = k < len(some)-1 || i < len(got)-1
+				if !yield(some[k].Result, some[k].err) {
+					return
+				}
+				if k%often == often-1 {
+					m.count(often)
+				}
 			}
-			results[i] = mapResult{}
-			if i%64 == 63 {
-				m.count(64)
-			}
+			m.count(len(some) % often)
+			m.used(some)
+			got[i] = nil
 		}
-		m.count(len(results) % 64)
 	}
 }
 
 // yieldOrdered holds back what has overtaken; InFlight bounds how much.
 func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 	early := map[int]mapResult{}
-	var results []mapResult
+	var got [][]mapResult
 	for index := 0; ; {
-		if results = m.next(results); results == nil {
+		if got = m.next(got); got == nil {
 			return
 		}
-		for i := range results {
-			early[results[i].Index] = results[i]
-			results[i] = mapResult{}
+		for i, some := range got {
+			for _, r := range some {
+				early[r.Index] = r
+			}
+			m.used(some)
+			got[i] = nil
 		}
 		for {
 			r, ok := early[index]
@@ -352,7 +216,7 @@ func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 // cancelHanded cancels what is under way; each task still gets its status.
 func (m *mapRun) cancelHanded() {
 	for _, l := range m.swarm.lanes {
-		l.cancelAll(m)
+		l.cancelAll(m.sinkFor(l))
 	}
 }
 
@@ -368,21 +232,19 @@ func (m *mapRun) cancelRest() {
 // cancelAll cancels the tasks of one sink at the gateway. Their answers come: canceled, or what they were before the
 // cancel arrived; if the connection is away, they end as canceled here.
 func (l *swarmLane) cancelAll(who sink) {
-	var away []slot
+	var away []ending
 	l.mu.Lock()
 	for id := range l.slots {
 		s := l.slots[id]
 		switch {
 		case s.sink != who:
-		case l.link == nil || s.parked:
-			away = append(away, s)
+		case l.link == nil || s.parked():
+			away = append(away, ending{slot: s, status: StatusCanceled})
 			l.dismiss(uint32(id))
 		default:
 			l.cancelSlot(uint32(id))
 		}
 	}
 	l.mu.Unlock()
-	for _, s := range away {
-		s.sink.deliver([]answer{s.answer(StatusCanceled, nil)})
-	}
+	l.deliver(away)
 }

@@ -118,9 +118,10 @@ func TestMapInputDoesNotRunAheadOfSlowGateway(t *testing.T) {
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+	const n = 10 * mostReady
 	var pulled atomic.Int64
 	items := func(yield func([]byte) bool) {
-		for range 100 {
+		for range n {
 			pulled.Add(1)
 			if !yield(nil) {
 				return
@@ -129,22 +130,22 @@ func TestMapInputDoesNotRunAheadOfSlowGateway(t *testing.T) {
 	}
 	done := make(chan int, 1)
 	go func() {
-		n := 0
+		got := 0
 		for range s.Map(testContext(t), "held", items) {
-			n++
+			got++
 		}
-		done <- n
+		done <- got
 	}()
 	for range 4 {
 		within(t, "the window fills", held.arrived)
 	}
 	eventually(t, "the input waits", func() bool { return s.waiting.Load() == 1 })
-	if n := pulled.Load(); n != 5 {
-		t.Errorf("%d items were pulled", n)
+	if pulled := pulled.Load(); pulled > 4+2*mostReady+1 {
+		t.Errorf("%d items were pulled", pulled)
 	}
 	held.release()
-	if n := within(t, "the map ends", done); n != 100 {
-		t.Errorf("%d results", n)
+	if got := within(t, "the map ends", done); got != n {
+		t.Errorf("%d results", got)
 	}
 }
 

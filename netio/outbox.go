@@ -95,6 +95,17 @@ func (o *outbox) entry(kind proto.Kind, key openKey, size, most int) *buffer {
 	return b
 }
 
+// more reports whether the frame into which entry has just put an entry, in b, takes one of so many bytes too, and
+// counts it if so: entry for those who have many of one kind.
+func (o *outbox) more(b *buffer, size int) bool {
+	if b.room() < size || len(b.b)-o.frame-proto.HeaderSize+size > o.limit {
+		return false
+	}
+	o.entries++
+	o.openBytes += size
+	return true
+}
+
 // whole returns the buffer to which the caller appends a frame's payload of so many bytes, exactly these.
 func (o *outbox) whole(kind proto.Kind, size int) *buffer {
 	b := o.entry(kind, openKey{}, size, 0)

@@ -2,7 +2,6 @@ package netio
 
 import (
 	"context"
-	"time"
 
 	"shoal/proto"
 )
@@ -60,26 +59,25 @@ func (l *swarmLane) restart(cause error, final bool) {
 			continue
 		}
 		_, notRun := unseen[uint32(id)]
-		notRun = notRun || s.parked
+		notRun = notRun || s.parked()
 		switch refused := l.refuses(s); {
-		case gone && s.parked:
+		case gone && s.parked():
 			over = append(over, ending{s, StatusDraining, proto.Error{Text: "no other gateway came up: " + cause.Error()}})
 		case gone && notRun:
 			over = append(over, ending{s, StatusLost, proto.Error{Code: codeNotRun, Text: "it was never sent: " + cause.Error()}})
-		case gone, !notRun && s.policy != RestartRetry:
+		case gone, !notRun && s.request.policy != RestartRetry:
 			over = append(over, ending{s, StatusLost, proto.Error{Text: cause.Error()}})
 		case refused != nil:
 			over = append(over, *refused)
 		default:
-			s.parked = false
-			l.put(s)
+			again := outgoing{s.index, s.body}
+			l.putAll(s.request, s.sink, []outgoing{again}, max(s.sent, -s.sent))
+			l.inflight.Add(1)
 		}
 	}
 	l.mu.Unlock()
 	l.recvMu.Unlock()
-	for _, e := range over {
-		e.deliver()
-	}
+	l.deliver(over)
 }
 
 // unseen returns the ids of the tasks that the gateway certainly did not take: those in frames that were never written
@@ -131,25 +129,29 @@ func (l *swarmLane) refuses(s slot) *ending {
 	return nil
 }
 
-// ending is how a task ends at the client.
+// ending is how a task ends at the client that has left its slot.
 type ending struct {
 	slot   slot
 	status Status
 	err    proto.Error
 }
 
-func (e ending) deliver() {
-	a := e.slot.answer(e.status, nil)
-	if e.err.Text != "" || e.err.Code != 0 {
-		a.body = proto.AppendError(nil, e.err)
+// deliver tells who waits. The caller does not hold mu.
+func (l *swarmLane) deliver(over []ending) {
+	now := monotonic()
+	l.mu.Lock()
+	for i := range over {
+		e := &over[i]
+		var body []byte
+		if e.err.Text != "" || e.err.Code != 0 {
+			body = proto.AppendError(nil, e.err)
+		}
+		e.slot.sink.settle(&e.slot, e.status, body, now, 0)
 	}
-	a.sink.deliver([]answer{a})
-}
-
-// answer makes the answer of a task that was in a slot.
-func (s *slot) answer(status Status, body []byte) answer {
-	return answer{sink: s.sink, index: s.index, name: s.request.name, status: status, body: body,
-		task: s.body, elapsed: time.Duration(monotonic() - s.sent)}
+	l.mu.Unlock()
+	for i := range over {
+		over[i].slot.sink.settled(l)
+	}
 }
 
 // carries reports whether tasks that a draining gateway refuses wait for the next one.
@@ -158,8 +160,9 @@ func (s *Swarm) carries() bool { return s.config.Wait > 0 }
 // dismiss ends the wait for the answer of a task and cancels it at the gateway; one that the gateway does not have is
 // over at once, and true says that no answer will come. The caller holds mu.
 func (l *swarmLane) dismiss(id uint32) bool {
-	if l.slots[id].parked {
-		l.take(id)
+	if l.slots[id].parked() {
+		l.release(id)
+		l.inflight.Add(-1)
 		return true
 	}
 	l.slots[id].sink = nil

@@ -105,13 +105,13 @@ func (r *retrier) run() {
 	}
 }
 
-// due takes the tasks out whose pause is over, as many as share a frame; if there are none it says how long until the
+// due takes the tasks out whose pause is over, as many as are handed over together; if there are none it says how long until the
 // first, negative where none waits.
 func (r *retrier) due() (tasks []outgoing, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := monotonic()
-	for len(r.queue) > 0 && r.queue[0].at <= now && len(tasks) < min(r.m.options.Batch, mostTogether) {
+	for len(r.queue) > 0 && r.queue[0].at <= now && len(tasks) < mostReady {
 		tasks = append(tasks, heap.Pop(&r.queue).(retry).task)
 	}
 	if len(r.queue) == 0 {

@@ -22,6 +22,8 @@ type simulation struct {
 	swarm   *Swarm
 	model   sessionModel
 	gateway *Gateway
+	ctx     context.Context // of what streams do
+	stop    context.CancelFunc
 
 	mu     sync.Mutex    // guards what follows, the model and the gateway
 	wires  []*memoryWire // those that are not over, oldest first
@@ -29,6 +31,10 @@ type simulation struct {
 	held   map[int]*Task
 	where  map[int]simulated // where tasks are that were submitted
 	silent bool              // the end: what happens is no concern of the model
+
+	streams []*simulatedStream
+	turn    int // which of them is next
+	laneAge int // the age that the client's lane is of
 }
 
 type simulated struct {
@@ -40,6 +46,7 @@ func newSimulation(t *testing.T, carries bool) *simulation {
 	time.Sleep(time.Until(epoch) + time.Hour) // the bubble begins in the year 2000
 	s := &simulation{t: t, held: map[int]*Task{}, where: map[int]simulated{}}
 	s.model.age, s.model.carries = 1, carries
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.startGateway()
 	c := SwarmConfig{Connections: 1, GiveUp: 1000 * time.Hour}
 	if carries {
@@ -71,6 +78,7 @@ func (s *simulation) startGateway() {
 		s.model.run(i)
 		s.held[i] = t
 	})
+	s.handleStreams(g)
 	config, err := g.GatewayConfig.settle()
 	if err != nil {
 		s.t.Fatal(err)
@@ -102,22 +110,22 @@ func (s *simulation) dial(context.Context) (net.Conn, error) {
 	return w.client, nil
 }
 
-// deliver takes the answers of tasks.
-func (s *simulation) deliver(answers []answer) {
-	for _, a := range answers {
-		s.deliverOne(a)
-	}
-}
+// simulatedCaller is the sender and the sink of all tasks.
+type simulatedCaller struct{ *simulation }
 
-func (s *simulation) deliverOne(a answer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.silent {
+func (c simulatedCaller) sinkFor(*swarmLane) sink { return c }
+
+func (c simulatedCaller) settled(*swarmLane) {}
+
+func (c simulatedCaller) settle(s *slot, status Status, body []byte, _ int64, _ int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent {
 		return
 	}
-	s.model.over(a.index, a.status)
-	if a.status == StatusOK && !bytes.Equal(a.body, a.task) {
-		s.t.Errorf("task %d got the answer %x", a.index, a.body)
+	c.model.over(s.index, status)
+	if status == StatusOK && !bytes.Equal(body, s.body) {
+		c.t.Errorf("task %d got the answer %x", s.index, body)
 	}
 }
 
@@ -126,7 +134,7 @@ func (s *simulation) step(op byte) {
 	arg := int(op >> 4)
 	switch op & 0xf {
 	case 0:
-		s.submit(1, RestartReport)
+		s.streamStep(arg)
 	case 1:
 		s.submit(1+arg, RestartPolicy(1+arg%2))
 	case 2:
@@ -179,8 +187,12 @@ func (s *simulation) allWires() []*memoryWire {
 // settle waits until nothing moves, and ends an age if the gateway has forgotten the lane.
 func (s *simulation) settle() {
 	synctest.Wait()
+	connected := s.connected()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if connected {
+		s.laneAge = s.model.age
+	}
 	s.wires = slices.DeleteFunc(s.wires, (*memoryWire).over)
 	for _, problem := range s.model.broken {
 		s.t.Error(problem)
@@ -194,14 +206,13 @@ func (s *simulation) submit(n int, p RestartPolicy) {
 	s.mu.Lock()
 	for range n {
 		i := s.model.submit(p)
-		tasks = append(tasks, outgoing{sink: s, index: i, body: binary.LittleEndian.AppendUint32(nil, uint32(i)), policy: p})
+		tasks = append(tasks, outgoing{i, binary.LittleEndian.AppendUint32(nil, uint32(i))})
 	}
 	s.mu.Unlock()
-	last, ok, err := lane.submit(request{name: "hold"}, tasks, false)
+	taken, last, err := lane.submit(handing{request: &request{name: "hold", policy: p}, from: simulatedCaller{s}, tasks: tasks, together: n})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !ok || err != nil { // no room: they were never handed over
-		s.model.tasks = s.model.tasks[:len(s.model.tasks)-n]
+	if s.model.tasks = s.model.tasks[:len(s.model.tasks)-n+taken]; taken == 0 || err != nil { // no room: they were never handed over
 		return
 	}
 	if n == 1 {
@@ -245,7 +256,7 @@ func (s *simulation) cancel(n int) {
 	i := n % len(s.model.tasks)
 	at, ok := s.where[i]
 	s.mu.Unlock()
-	if ok && at.lane.abandon(at.id, s, i) {
+	if ok && at.lane.abandon(at.id, simulatedCaller{s}, i) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.model.tasks[i].cancelled = true
@@ -317,6 +328,7 @@ func (s *simulation) drain(n int) {
 		s.refused(true)
 		s.flow()
 		s.answer(0)
+		s.endStreams(false)
 		time.Sleep(time.Second)
 		s.refused(false)
 		select {
@@ -327,6 +339,7 @@ func (s *simulation) drain(n int) {
 			heard := s.connected()
 			s.submit(1+n, RestartReport) // what the goodbye crosses on its way
 			s.flow()
+			s.endStreams(heard)
 			s.startGateway()
 			s.mu.Lock()
 			for i, t := range s.model.tasks {
@@ -386,8 +399,14 @@ func (s *simulation) finish() {
 		for range s.model.tasks {
 			s.answer(0)
 		}
+		s.endStreams(false)
 		s.flow()
 		s.settle()
+	}
+	for _, x := range s.streams {
+		if !x.over {
+			s.t.Errorf("a stream never ended: %+v", x)
+		}
 	}
 	for i, t := range s.model.tasks {
 		if t.state != taskStateOver {
@@ -404,7 +423,7 @@ func (s *simulation) finish() {
 	if kept != 0 {
 		s.t.Errorf("%d bytes are kept at the end", kept)
 	}
-	if stats := s.gateway.Stats(); stats.Handlers != 1 || stats.Running+stats.Held+stats.Queued != 0 {
+	if stats := s.gateway.Stats(); stats.Handlers != 1 || stats.Running+stats.Held+stats.Queued+stats.Streams != 0 {
 		s.t.Errorf("at the end the gateway has %+v", stats)
 	}
 }
@@ -420,6 +439,7 @@ func (s *simulation) close() {
 	_ = s.swarm.Close()
 	s.forget()
 	_ = s.gateway.Close()
+	s.stop()
 }
 
 func simulate(t *testing.T, carries bool, ops []byte) {
@@ -437,7 +457,8 @@ func simulate(t *testing.T, carries bool, ops []byte) {
 
 // FuzzSession runs operations against a swarm, a gateway and the model; each byte is one.
 func FuzzSession(f *testing.F) {
-	f.Add(false, []byte{0x0a, 0x04, 0x00, 0x04, 0x08, 0x04})
+	f.Add(false, []byte{0x0a, 0x04, 0x01, 0x04, 0x08, 0x04})
+	f.Add(true, []byte{0x0a, 0x04, 0x00, 0x30, 0x50, 0x04, 0x80, 0xa0, 0x05, 0x0a, 0x04, 0xc0, 0xd0, 0x04})
 	f.Fuzz(func(t *testing.T, carries bool, ops []byte) {
 		if len(ops) <= 200 {
 			simulate(t, carries, ops)

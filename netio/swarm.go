@@ -199,47 +199,77 @@ func (s *Swarm) pick() *swarmLane {
 	return best
 }
 
-// submit hands tasks to a lane, as one frame if they are several, and waits for a free slot if it must. The error is
-// that of a task that was not handed over.
-func (s *Swarm) submit(ctx context.Context, r request, tasks []outgoing, here bool) (*swarmLane, uint32, error) {
+// handing is tasks that are to be handed to a lane, all those of one caller that are ready.
+type handing struct {
+	request  *request
+	from     sender
+	tasks    []outgoing
+	together int  // how many of them make a frame; 1: they share frames as they come
+	here     bool // whoever hands them over may also write them
+}
+
+// submit hands the first n tasks to a lane, at least one, and waits for a free slot if it must. Id is that of the last.
+// The error is that of the first task.
+func (s *Swarm) submit(ctx context.Context, h handing) (l *swarmLane, n int, id uint32, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, 0, taskErrorFor(r.name, err)
+			return nil, 0, 0, taskErrorFor(h.request.name, err)
 		}
 		if s.ctx.Err() != nil {
-			return nil, 0, fmt.Errorf("swarm to %s: %w", s.url, ErrClosed)
+			return nil, 0, 0, fmt.Errorf("swarm to %s: %w", s.url, ErrClosed)
 		}
 		best := s.pick()
 		if best == nil {
-			return nil, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
+			return nil, 0, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 		}
-		id, ok, err := best.submit(r, tasks, here)
-		if ok || err != nil {
-			return best, id, err
+		some := h
+		if len(h.tasks) > h.together {
+			some.tasks = h.tasks[:s.share(best, len(h.tasks), h.together)]
 		}
-		if l, id, ok, err := s.submitAnywhere(best, r, tasks, here); ok || err != nil {
-			return l, id, err
+		n, id, err := best.submit(some)
+		if n > 0 || err != nil {
+			return best, n, id, err
 		}
-		if err := s.waitForSpace(ctx, r, tasks); err != nil {
-			return nil, 0, taskErrorFor(r.name, err)
+		if l, n, id, err := s.submitAnywhere(best, h); n > 0 || err != nil {
+			return l, n, id, err
+		}
+		if err := s.waitForSpace(ctx, h); err != nil {
+			return nil, 0, 0, taskErrorFor(h.request.name, err)
 		}
 	}
+}
+
+// leastShare is how many tasks are worth a write of their own.
+const leastShare = 16
+
+// share returns how many of n new tasks go to the best lane, so that lanes as good as it end up with as many in flight:
+// whole frames.
+func (s *Swarm) share(best *swarmLane, n, together int) int {
+	state, lanes, sum := best.state.Load(), 0, n
+	for _, l := range s.lanes {
+		if l.state.Load() == state {
+			lanes++
+			sum += int(l.inflight.Load())
+		}
+	}
+	share := max(leastShare, (sum+lanes-1)/max(lanes, 1)-int(best.inflight.Load()))
+	return min(n, (share+together-1)/together*together)
 }
 
 // submitAnywhere tries the lanes that are as good as one that is full.
-func (s *Swarm) submitAnywhere(full *swarmLane, r request, tasks []outgoing, here bool) (*swarmLane, uint32, bool, error) {
+func (s *Swarm) submitAnywhere(full *swarmLane, h handing) (l *swarmLane, n int, id uint32, err error) {
 	for _, l := range s.lanes {
 		if l != full && l.state.Load() == full.state.Load() {
-			if id, ok, err := l.submit(r, tasks, here); ok || err != nil {
-				return l, id, ok, err
+			if n, id, err := l.submit(h); n > 0 || err != nil {
+				return l, n, id, err
 			}
 		}
 	}
-	return nil, 0, false, nil
+	return nil, 0, 0, nil
 }
 
 // waitForSpace waits until a slot may be free.
-func (s *Swarm) waitForSpace(ctx context.Context, r request, tasks []outgoing) error {
+func (s *Swarm) waitForSpace(ctx context.Context, h handing) error {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
 	s.mu.Lock()
@@ -247,7 +277,7 @@ func (s *Swarm) waitForSpace(ctx context.Context, r request, tasks []outgoing) e
 	s.mu.Unlock()
 	best := s.pick()
 	for _, l := range s.lanes { // one may have become free before we counted as waiting
-		if best == nil || l.state.Load() == best.state.Load() && l.hasRoom(tasks) {
+		if best == nil || l.state.Load() == best.state.Load() && l.hasRoom(h) {
 			return nil
 		}
 	}

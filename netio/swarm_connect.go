@@ -207,31 +207,31 @@ func (l *swarmLane) abandonAll() {
 	l.loseStreams(ErrClosed)
 	l.out.reset()
 	l.mu.Unlock()
+	var over []ending
 	for _, s := range slots {
 		if s.sink != nil {
-			ending{s, StatusCanceled, proto.Error{Text: "swarm closed"}}.deliver()
+			over = append(over, ending{s, StatusCanceled, proto.Error{Text: "swarm closed"}})
 		}
 	}
+	l.deliver(over)
 }
 
 // expireOverdue ends tasks whose deadline passed a while ago without a word from the gateway.
 func (l *swarmLane) expireOverdue(now int64) {
 	const grace = 250 // milliseconds: the gateway's own answer is better
-	var overdue []slot
+	var overdue []ending
 	l.mu.Lock()
 	if l.deadlines > 0 {
 		for id := range l.slots {
 			s := &l.slots[id]
 			if s.sink != nil && s.request.deadline != 0 && uint64(now/int64(time.Millisecond)) > s.request.deadline+grace {
-				overdue = append(overdue, *s)
+				overdue = append(overdue, ending{slot: *s, status: StatusTimeout})
 				l.dismiss(uint32(id))
 			}
 		}
 	}
 	l.mu.Unlock()
-	for _, s := range overdue {
-		s.sink.deliver([]answer{s.answer(StatusTimeout, nil)})
-	}
+	l.deliver(overdue)
 }
 
 // backoff gives the pauses between tries: they double up to a limit, each with jitter of half its length.

@@ -38,7 +38,7 @@ type swarmLane struct {
 	pings         map[uint64]chan error
 	nextPing      uint64
 
-	answers []answer // the reader's scratch
+	settled []sink // the reader's scratch
 }
 
 // laneState says how good a lane is for a new task; higher is better.
@@ -51,150 +51,188 @@ const (
 	laneUp
 )
 
-// slot is one unanswered task.
+// slot is one unanswered task. One processor writes it and another one reads it back, so it is no larger than a cache line.
 type slot struct {
-	sink    sink // nil: nobody waits for the answer any more
-	used    bool
-	index   int // of the task, for its sink
-	request request
+	sink    sink     // nil: nobody waits for the answer any more
+	request *request // nil: the slot is not in use
 	body    []byte
-	sent    int64 // when it was handed over
-	policy  RestartPolicy
-	parked  bool // a draining gateway has refused it: it waits for the next one
+	index   int   // of the task, for its sink
+	sent    int64 // when it was handed over, negative while it is parked
 }
 
-// request is what tasks have in common.
+// parked reports whether a draining gateway has refused the task: it waits for the next one.
+func (s *slot) parked() bool { return s.sent < 0 }
+
+// park begins or ends that.
+func (s *slot) park() { s.sent = -s.sent }
+
+// elapsed returns how long ago the task was handed over.
+func (s *slot) elapsed(now int64) time.Duration { return time.Duration(now - max(s.sent, -s.sent)) }
+
+// request is what tasks have in common. It does not change any more.
 type request struct {
 	name     string
 	deadline uint64 // in milliseconds of our clock; 0: none
+	policy   RestartPolicy
 }
 
 // outgoing is a task on its way to a lane.
 type outgoing struct {
-	sink   sink
-	index  int
-	body   []byte
-	policy RestartPolicy
+	index int
+	body  []byte
 }
 
-// answer is a task's result on its way to who waits for it.
-type answer struct {
-	sink    sink
-	index   int
-	name    string
-	status  Status
-	body    []byte // the lane's, during the call
-	task    []byte // what was sent
-	elapsed time.Duration
+// sink takes the ends of the tasks of one caller on one lane.
+type sink interface {
+	// settle takes the end of one task. It is called with the lane's mu held: it must not block, and not touch a lane. Slot
+	// and body are valid only during the call; what follows in the same frame has about so many bytes.
+	settle(s *slot, status Status, body []byte, now int64, following int)
+	// settled is called after one settle or several, without mu, by who called them.
+	settled(l *swarmLane)
 }
 
-// sink takes the results of its tasks, those of one frame together. It is called by the lane's reader, without locks,
-// and must not block; the answers and their bodies are valid only during the call.
-type sink interface{ deliver(answers []answer) }
+// sender is where tasks come from: it has a sink for each lane.
+type sender interface{ sinkFor(l *swarmLane) sink }
 
 // clockMillis is the client's clock of the protocol.
 func clockMillis() uint64 { return uint64(monotonic() / int64(time.Millisecond)) }
 
-// submit puts tasks into the outbox; all in one frame if they are several. False means that there is no room now. With
-// here, the caller itself writes them if nobody else does: it waits for the answer anyway.
-func (l *swarmLane) submit(r request, tasks []outgoing, here bool) (id uint32, ok bool, err error) {
+// submit puts the first n of these tasks into the outbox, as many as there is room for; n may be 0 without an error. Id
+// is that of the last.
+func (l *swarmLane) submit(h handing) (n int, id uint32, err error) {
 	l.mu.Lock()
-	id, ok, err = l.enqueue(r, tasks)
-	mine := ok && here && l.claimFlush()
-	if ok && !here {
+	n, id, err = l.enqueue(h)
+	mine := n > 0 && h.here && l.claimFlush()
+	if n > 0 && !h.here {
 		l.startFlush()
 	}
 	l.mu.Unlock()
 	if mine {
-		runtime.Gosched() // callers that are ready to run put their tasks into the same write
+		if n == 1 {
+			runtime.Gosched() // callers that are ready to run put their tasks into the same write
+		}
 		l.flushHere()
 	}
-	return id, ok, err
+	return n, id, err
 }
 
 // enqueue is submit without the flush. The caller holds mu.
-func (l *swarmLane) enqueue(r request, tasks []outgoing) (id uint32, ok bool, err error) {
-	now := monotonic()
+func (l *swarmLane) enqueue(h handing) (n int, id uint32, err error) {
 	if l.closed {
-		return 0, false, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
+		return 0, 0, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
 	}
-	for i := range tasks {
-		if size := len(tasks[i].body); l.tooLarge(r, size) {
-			return 0, false, fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, size, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
+	if n, err = l.fitting(h); n == 0 {
+		return 0, 0, err
+	}
+	now, who := monotonic(), h.from.sinkFor(l)
+	for rest := h.tasks[:n]; len(rest) > 0; {
+		frame := rest
+		if h.together > 1 {
+			frame = rest[:min(h.together, len(rest))]
+			l.out.closeFrame()
 		}
+		id = l.putAll(h.request, who, frame, now)
+		rest = rest[len(frame):]
 	}
-	if !l.roomFor(tasks) {
-		return 0, false, nil
-	}
-	if len(tasks) > 1 {
-		l.out.closeFrame()
-	}
-	for i := range tasks {
-		id = l.put(slot{sink: tasks[i].sink, used: true, index: tasks[i].index, request: r, body: tasks[i].body, sent: now, policy: tasks[i].policy})
-	}
-	if len(tasks) > 1 {
+	if h.together > 1 {
 		l.out.closeOnTake()
 	}
+	l.inflight.Add(int32(n))
 	l.grown()
-	return id, true, nil
+	return n, id, nil
 }
 
-// put gives a task a slot and appends it to the outbox. The caller holds mu and has checked the room.
-func (l *swarmLane) put(s slot) uint32 {
-	id := uint32(len(l.slots))
+// putAll gives tasks their slots and appends them to the outbox; the id is that of the last. The caller holds mu, has
+// checked the room, and counts the tasks as in flight.
+func (l *swarmLane) putAll(r *request, who sink, tasks []outgoing, now int64) (id uint32) {
+	var b *buffer
+	key := openKey{r.name, r.deadline}
+	for i := range tasks {
+		t := &tasks[i]
+		id = l.assign(slot{sink: who, request: r, body: t.body, index: t.index, sent: now})
+		if size := proto.TaskHeaderSize + len(t.body); b == nil || !l.out.more(b, size) {
+			b = l.out.entry(proto.KindTasks, key, size, maxEntries)
+		}
+		b.b = proto.AppendTask(b.b, id, t.body)
+	}
+	return id
+}
+
+// assign gives a task a slot. The caller holds mu.
+func (l *swarmLane) assign(s slot) (id uint32) {
 	if n := len(l.free); n > 0 {
 		id = l.free[n-1]
 		l.free = l.free[:n-1]
+		l.slots[id] = s
 	} else {
-		l.slots = append(l.slots, slot{})
+		id = uint32(len(l.slots))
+		l.slots = append(l.slots, s)
 	}
-	l.slots[id] = s
-	l.inflight.Add(1)
 	l.bodies += int64(len(s.body))
 	if s.request.deadline != 0 {
 		l.deadlines++
 	}
-	b := l.out.entry(proto.KindTasks, openKey(s.request), proto.TaskHeaderSize+len(s.body), maxEntries)
-	b.b = proto.AppendTask(b.b, id, s.body)
 	return id
 }
 
 // tooLarge reports whether a body of so many bytes is above what the gateway takes. The caller holds mu.
-func (l *swarmLane) tooLarge(r request, size int) bool {
+func (l *swarmLane) tooLarge(r *request, size int) bool {
 	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.limit || int64(size) > l.windowBytes)
 }
 
-// roomFor reports whether the window and the outbox have room. The caller holds mu.
-func (l *swarmLane) roomFor(tasks []outgoing) bool {
-	size := int64(0)
-	for i := range tasks {
-		size += int64(len(tasks[i].body))
+// mostBytesTogether bounds the bodies that enter the outbox in one step.
+const mostBytesTogether = 256 << 10
+
+// fitting returns how many of the first tasks there is room for: whole frames of together tasks, unless more than the
+// gateway takes at once are wanted in one frame. The error is that the first task is too large for ever. The caller holds mu.
+func (l *swarmLane) fitting(h handing) (n int, err error) {
+	used := len(l.slots) - len(l.free)
+	window, bytes, outbox := l.window, l.windowBytes, l.maxKept
+	if window == 0 { // not welcome yet: a few small ones may wait
+		window, bytes, outbox = 1024, proto.MinFrameLimit/2, proto.MinFrameLimit/2
 	}
-	if l.window == 0 { // not welcome yet: a few small ones may wait
-		return len(l.slots)-len(l.free)+len(tasks) <= 1024 && l.out.unacknowledged()+int(size) < proto.MinFrameLimit/2
+	if l.out.unacknowledged() >= outbox {
+		return 0, nil
 	}
-	return l.window-len(l.slots)+len(l.free) >= len(tasks) && l.out.unacknowledged() < l.maxKept &&
-		l.bodies+size <= l.windowBytes
+	size, full := int64(0), false
+	for ; n < len(h.tasks); n++ {
+		body := len(h.tasks[n].body)
+		if l.tooLarge(h.request, body) {
+			if n == 0 {
+				err = fmt.Errorf("%s: task of %d bytes: %w of %d bytes", h.request.name, body, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
+			}
+			return n, err
+		}
+		if full = used+n >= window || l.bodies+size+int64(body) > bytes; full {
+			break
+		}
+		if size += int64(body); n > 0 && size > mostBytesTogether {
+			break
+		}
+	}
+	if whole := n - n%h.together; full && (whole > 0 || used > 0) {
+		n = whole
+	}
+	return n, nil
 }
 
-// hasRoom is roomFor for those who do not hold mu.
-func (l *swarmLane) hasRoom(tasks []outgoing) bool {
+// hasRoom reports whether a task like the first of these may be handed over.
+func (l *swarmLane) hasRoom(h handing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.roomFor(tasks)
+	n, err := l.fitting(h)
+	return n > 0 || err != nil
 }
 
-// take frees a slot and returns what was in it. The caller holds mu.
-func (l *swarmLane) take(id uint32) slot {
-	s := l.slots[id]
-	l.slots[id] = slot{}
-	l.free = append(l.free, id)
-	l.inflight.Add(-1)
+// release frees a slot. The caller holds mu, and counts the task as no more in flight.
+func (l *swarmLane) release(id uint32) {
+	s := &l.slots[id]
 	l.bodies -= int64(len(s.body))
 	if s.request.deadline != 0 {
 		l.deadlines--
 	}
-	return s
+	*s = slot{}
+	l.free = append(l.free, id)
 }
 
 // abandon ends the wait for a task on behalf of its caller, and cancels it at the gateway. False means that its result
@@ -251,15 +289,16 @@ func (l *swarmLane) frame(f proto.Frame) error {
 	return fmt.Errorf("%w: kind %#02x is not for a client", proto.ErrMalformed, uint8(f.Kind))
 }
 
-// results takes the results of one frame out of their slots, then delivers them.
+// results takes the results of one frame.
 func (l *swarmLane) results(rest []byte) error {
 	now := monotonic()
-	l.answers = l.answers[:0]
 	var malformed error
+	var last sink
+	over := int32(0)
 	l.mu.Lock()
 	for len(rest) > 0 {
 		r, next, err := proto.NextResult(rest)
-		if err == nil && (int(r.ID) >= len(l.slots) || !l.slots[r.ID].used || l.slots[r.ID].parked) {
+		if err == nil && (int(r.ID) >= len(l.slots) || l.slots[r.ID].request == nil || l.slots[r.ID].parked()) {
 			err = fmt.Errorf("%w: result for task id %d, which is not in use", proto.ErrMalformed, r.ID)
 		}
 		if err != nil {
@@ -267,24 +306,28 @@ func (l *swarmLane) results(rest []byte) error {
 			break
 		}
 		rest = next
-		if r.Status == StatusDraining && l.slots[r.ID].sink != nil && l.swarm.carries() {
-			l.slots[r.ID].parked = true
+		s := &l.slots[r.ID]
+		if r.Status == StatusDraining && s.sink != nil && l.swarm.carries() {
+			s.park()
 			continue
 		}
-		if s := l.take(r.ID); s.sink != nil {
-			l.answers = append(l.answers, answer{s.sink, s.index, s.request.name, r.Status, r.Body, s.body, time.Duration(now - s.sent)})
+		if s.sink != nil {
+			if s.sink != last {
+				last = s.sink
+				l.settled = append(l.settled, last)
+			}
+			last.settle(s, r.Status, r.Body, now, len(rest))
 		}
+		l.release(r.ID)
+		over++
 	}
+	l.inflight.Add(-over)
 	l.mu.Unlock()
-	for all := l.answers; len(all) > 0; {
-		n := 1
-		for n < len(all) && all[n].sink == all[0].sink {
-			n++
-		}
-		all[0].sink.deliver(all[:n])
-		all = all[n:]
+	for _, s := range l.settled {
+		s.settled(l)
 	}
-	clear(l.answers)
+	clear(l.settled)
+	l.settled = l.settled[:0]
 	return malformed
 }
 

@@ -1,0 +1,169 @@
+package netio
+
+import (
+	"errors"
+	"iter"
+	"runtime"
+	"sync"
+)
+
+// feeder hands the items of a Map to lanes. One goroutine pulls them; it may be inside the caller's iterator for as long
+// as that likes, so another one, which is there only while something is to be handed over, does that. It takes all that has
+// been pulled meanwhile in one step, so that fast input costs little for each item, and slow input is not delayed.
+type feeder struct {
+	m    *mapRun
+	room chan struct{} // one slot: results were yielded, or what was pulled is being handed over
+
+	mu      sync.Mutex // guards what follows
+	pulled  int64
+	ready   []outgoing // pulled, and not yet on their way to a lane
+	bytes   int        // of their bodies
+	spare   []outgoing // memory for the next that are ready
+	handing bool       // hand is under way
+	refused bool       // no more items are wanted
+	ended   bool       // no more items come
+}
+
+// mostReady bounds the items that are pulled and not on their way yet, as mostBytesTogether does their bytes.
+const mostReady = 1024
+
+// pulledAll returns how many items were pulled, and whether that is all.
+func (f *feeder) pulledAll() (n int64, all bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pulled, f.ended
+}
+
+// feed pulls the items, and makes them ready a frame at a time.
+func (f *feeder) feed(items iter.Seq[[]byte]) {
+	index := 0
+	frame := make([]outgoing, 0, min(f.m.options.Batch, 4096))
+	for item := range items {
+		frame = append(frame, outgoing{index, item})
+		index++
+		if len(frame) == f.m.options.Batch {
+			if !f.offer(frame) {
+				frame = frame[:0]
+				break
+			}
+			frame = frame[:0]
+		}
+		if f.m.ctx.Err() != nil {
+			break
+		}
+	}
+	if len(frame) > 0 {
+		f.offer(frame)
+	}
+	f.mu.Lock()
+	f.ended = true
+	f.mu.Unlock()
+	wake(f.m.wake)
+}
+
+// offer makes items ready once so many more may be in flight. False means that no more are wanted.
+func (f *feeder) offer(frame []outgoing) bool {
+	size := 0
+	for i := range frame {
+		size += len(frame[i].body)
+	}
+	for {
+		f.mu.Lock()
+		switch {
+		case f.refused || f.m.ctx.Err() != nil:
+			f.mu.Unlock()
+			return false
+		case f.fits(len(frame), size):
+			f.pulled += int64(len(frame))
+			f.ready = append(f.ready, frame...)
+			f.bytes += size
+			if !f.handing {
+				f.handing = true
+				f.m.working.Go(f.hand)
+			}
+			f.mu.Unlock()
+			return true
+		}
+		f.mu.Unlock()
+		select {
+		case <-f.room:
+		case <-f.m.ctx.Done():
+		}
+	}
+}
+
+// fits reports whether n more items may be ready. The caller holds mu.
+func (f *feeder) fits(n, size int) bool {
+	if f.pulled-f.m.yielded.Load()+int64(n) > int64(f.m.options.InFlight) {
+		return false
+	}
+	return len(f.ready) == 0 || len(f.ready)+n <= mostReady && f.bytes+size <= mostBytesTogether
+}
+
+// hand is the goroutine that hands over what is ready, until nothing is.
+func (f *feeder) hand() {
+	runtime.Gosched() // more may be pulled first
+	f.mu.Lock()
+	for len(f.ready) > 0 {
+		ready := f.ready
+		f.ready, f.spare, f.bytes = f.spare, nil, 0
+		f.mu.Unlock()
+		wake(f.room)
+		if f.m.retries != nil {
+			f.m.swarm.retries.earn(len(ready))
+		}
+		wanted := f.m.submit(ready)
+		clear(ready)
+		f.mu.Lock()
+		f.spare = ready[:0]
+		f.refused = f.refused || !wanted
+	}
+	f.handing = false
+	f.mu.Unlock()
+	wake(f.room)
+}
+
+// submit hands tasks to lanes; those that no lane takes end here. False means that no more items are wanted.
+func (m *mapRun) submit(tasks []outgoing) bool {
+	if m.calling != nil {
+		for _, t := range tasks {
+			m.call(t)
+		}
+		return m.ctx.Err() == nil
+	}
+	r := &request{name: m.name, deadline: deadlineOf(m.ctx), policy: m.options.OnRestart}
+	if m.options.Timeout > 0 {
+		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
+			r.deadline = d
+		}
+	}
+	for len(tasks) > 0 {
+		_, n, _, err := m.swarm.submit(m.ctx, handing{request: r, from: m, tasks: tasks, together: m.options.Batch, here: true})
+		if errors.Is(err, ErrTooLarge) { // it does not stop the others
+			m.add(mapResult{Result{Index: tasks[0].index}, err})
+			tasks = tasks[1:]
+			continue
+		}
+		if err != nil {
+			return m.undelivered(tasks, err)
+		}
+		if m.ctx.Err() != nil {
+			m.cancelHanded() // whoever cancels may have been here before
+		}
+		tasks = tasks[n:]
+	}
+	return true
+}
+
+// undelivered ends tasks that were not handed over. True means that some of them wait to be tried again.
+func (m *mapRun) undelivered(tasks []outgoing, err error) (again bool) {
+	for _, t := range tasks {
+		last := mapResult{Result{Index: t.index}, err}
+		if m.retries.again(t, last) {
+			again = true
+		} else {
+			m.add(last)
+		}
+	}
+	return again
+}
