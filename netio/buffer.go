@@ -2,9 +2,10 @@ package netio
 
 import "sync"
 
-// Buffers come in three sizes, so that an idle lane which keeps one small frame keeps no more than that, and a busy
+// Buffers come in four sizes, so that an idle lane which keeps one small frame keeps no more than that, and a busy
 // one writes 64 KiB at a time. Larger ones are made to measure and left to the garbage collector.
 const (
+	tinyBuffer   = 128
 	smallBuffer  = 512
 	mediumBuffer = 4 << 10
 	largeBuffer  = 64 << 10
@@ -17,6 +18,7 @@ var bufferPools = [...]struct {
 	size int
 	pool sync.Pool
 }{
+	{tinyBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, tinyBuffer)} }}},
 	{smallBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, smallBuffer)} }}},
 	{mediumBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, mediumBuffer)} }}},
 	{largeBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, largeBuffer)} }}},

@@ -10,7 +10,7 @@ import (
 
 func TestBufferSizes(t *testing.T) {
 	for _, c := range []struct{ size, want int }{
-		{0, smallBuffer}, {1, smallBuffer}, {smallBuffer, smallBuffer}, {smallBuffer + 1, mediumBuffer},
+		{0, tinyBuffer}, {1, tinyBuffer}, {tinyBuffer, tinyBuffer}, {tinyBuffer + 1, smallBuffer}, {smallBuffer, smallBuffer}, {smallBuffer + 1, mediumBuffer},
 		{mediumBuffer + 1, largeBuffer}, {largeBuffer, largeBuffer}, {largeBuffer + 1, largeBuffer + 1},
 	} {
 		b := newBuffer(c.size)
@@ -24,7 +24,7 @@ func TestBufferSizes(t *testing.T) {
 	grown.b = append(grown.b[:cap(grown.b)], 1) // not a pool's size any more
 	grown.free()
 	for range 100 {
-		if b := newBuffer(1); cap(b.b) != smallBuffer || len(b.b) != 0 {
+		if b := newBuffer(1); cap(b.b) != tinyBuffer || len(b.b) != 0 {
 			t.Fatalf("a used buffer comes with cap %d, len %d", cap(b.b), len(b.b))
 		}
 	}

@@ -10,15 +10,21 @@ import (
 
 // read has a poller read from the connection until it ends, or a goroutine where no poller can.
 func (g *Gateway) read(h *handler, k *link) {
-	receive := func(src []byte) (int, int, error) { return h.receive(k, src) }
-	ended := func(err error) {
-		defer g.running.Done()
-		g.readEnded(h, k, err)
-	}
 	g.running.Add(1)
-	if p := g.pollerFor(h, k); p == nil || !p.add(k, receive, ended) {
-		go func() { ended(k.readLoop(receive)) }()
+	if p := g.pollerFor(h, k); p == nil || !p.add(k, h) {
+		go func() { h.readEnded(k, k.readLoop(h)) }()
 	}
+}
+
+// polled is a receiver that is told when the reading of its link has ended, and why.
+type polled interface {
+	receiver
+	readEnded(k *link, err error)
+}
+
+func (h *handler) readEnded(k *link, err error) {
+	defer h.gateway.running.Done()
+	h.gateway.readEnded(h, k, err)
 }
 
 // pollerFor returns the poller that is to read for a connection, nil if none can.

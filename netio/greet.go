@@ -188,7 +188,6 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	h.timers = &g.timers[h.turn%len(g.timers)]
 	h.queue = g.pool.NewQueue(2 * g.config.Window) // cancelled tasks stay in it until their turn, and their ids are used again
 	h.queue.AfterTurn(h.flushTurn)
-	h.ctx, h.cancel = context.WithCancelCause(context.WithValue(context.Background(), handlerKey, h))
 	g.handlers[h] = struct{}{}
 	if resumable {
 		g.sessions[key] = h

@@ -35,11 +35,11 @@ type handler struct {
 	bodies     int64 // bytes of unanswered tasks
 	refused    int   // answers given without a worker while the outbox is full
 	ended      bool  // closed for good: nothing is answered any more
+	// Of streams; they end with the handler. Nil before the first stream.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 
 	frames atomic.Int64 // bytes of frames whose tasks the pool has not let go of
-
-	ctx    context.Context // of streams; ends with the handler
-	cancel context.CancelCauseFunc
 
 	serving    attachment // the connection and how it came
 	detachedAt int64      // when the last connection was lost; guarded by gateway.mu
@@ -159,7 +159,7 @@ func (h *handler) admit(b *batch) error {
 			return fmt.Errorf("%w: task id %d, window %d", proto.ErrMalformed, t.id, window)
 		}
 		if int(t.id) >= len(h.slots) {
-			size := min(window, max(16, 2*len(h.slots), int(t.id)+1))
+			size := min(window, max(4, 2*len(h.slots), int(t.id)+1))
 			h.slots = append(h.slots, make([]*Task, size-len(h.slots))...)
 		}
 		if h.slots[t.id] != nil {
@@ -322,7 +322,9 @@ func (h *handler) end(cause error) {
 	for id := range slots {
 		h.cancelTask(uint32(id))
 	}
-	h.cancel(cause)
+	if h.cancel != nil { // ended: nobody sets it any more
+		h.cancel(cause)
+	}
 	h.endStreams()
 	h.queue.Close()
 	h.queue.Resume()

@@ -17,7 +17,7 @@ func (h *handler) openStream(payload []byte) error {
 	}
 	deadline := h.localDeadline(o.Deadline)
 	sub := h.gateway.subroutines.find(o.Name)
-	s := newStream(&h.lane, h.ctx, o.Stream, o.Shape, string(o.Name), deadline)
+	s := newStream(&h.lane, h.context(), o.Stream, o.Shape, string(o.Name), deadline)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,6 +52,19 @@ func (h *handler) openStream(payload []byte) error {
 	}
 	go h.runStream(s, sub, argument)
 	return nil
+}
+
+// context returns what the contexts of streams come from.
+func (h *handler) context() context.Context {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx == nil {
+		h.ctx, h.cancel = context.WithCancelCause(context.WithValue(context.Background(), handlerKey, h))
+		if h.ended {
+			h.cancel(ErrClosed)
+		}
+	}
+	return h.ctx
 }
 
 // runStream runs the subroutine of a stream.

@@ -185,7 +185,7 @@ func (l *lane) farewell(k *link, g proto.Goodbye) {
 // errDetached ends the readLoop of a link that the lane has left.
 var errDetached = errors.New("connection was replaced")
 
-// receive handles the whole frames at the start of src; it is the callback of k's readLoop.
+// receive handles the whole frames at the start of src, which have come by k: lane is a receiver.
 func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 	l.recvMu.Lock()
 	defer l.recvMu.Unlock()

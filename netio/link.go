@@ -34,15 +34,15 @@ type link struct {
 	tryErr error
 	try    func(fd uintptr) bool // tryWritev, kept so that it is allocated once
 
-	gone chan struct{} // closed when nothing reads from it any more
-
 	mu     sync.Mutex // guards what follows
 	closed bool
-	polled bool // a poller reads: the descriptor stays open until it has let go
+	over   bool          // nothing reads from it any more
+	gone   chan struct{} // closed when over; nil: nobody has asked
+	polled bool          // a poller reads: the descriptor stays open until it has let go
 }
 
 func newLink(conn net.Conn) *link {
-	k := &link{conn: conn, gone: make(chan struct{})}
+	k := &link{conn: conn}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			k.raw = raw
@@ -72,12 +72,35 @@ func (k *link) close() {
 func (k *link) unpoll() {
 	k.free()
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.polled = false
 	if k.closed {
 		_ = k.conn.Close()
 	}
-	close(k.gone)
+	k.mu.Unlock()
+	k.readingEnded()
+}
+
+// readingEnded tells who waits for it that nothing reads any more.
+func (k *link) readingEnded() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.over = true
+	if k.gone != nil {
+		close(k.gone)
+	}
+}
+
+// ended returns a channel that is closed when nothing reads any more.
+func (k *link) ended() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone == nil {
+		k.gone = make(chan struct{})
+		if k.over {
+			close(k.gone)
+		}
+	}
+	return k.gone
 }
 
 // free gives back what is left of the bytes that have arrived.
@@ -88,17 +111,22 @@ func (k *link) free() {
 	}
 }
 
-// readLoop reads until the connection ends or receive returns an error, and returns why. Receive gets all bytes that
-// are there and are not consumed yet; it returns how many it has consumed, and how many the frame that follows needs
-// in all (0: not known yet). The bytes are receive's only during the call.
-func (k *link) readLoop(receive func(src []byte) (consumed, need int, err error)) error {
-	defer close(k.gone)
+// receiver is whom the bytes of a link are for. Receive gets all bytes that are there and are not consumed yet; it returns
+// how many it has consumed, and how many the frame that follows needs in all (0: not known yet). The bytes are its own
+// only during the call; an error ends the reading.
+type receiver interface {
+	receive(k *link, src []byte) (consumed, need int, err error)
+}
+
+// readLoop reads until the connection ends or r returns an error, and returns why.
+func (k *link) readLoop(r receiver) error {
+	defer k.readingEnded()
 	defer k.free()
 	for {
 		if err := k.fill(); err != nil {
 			return err
 		}
-		consumed, need, err := receive(k.in.b)
+		consumed, need, err := r.receive(k, k.in.b)
 		if err != nil {
 			return err
 		}
@@ -107,14 +135,14 @@ func (k *link) readLoop(receive func(src []byte) (consumed, need int, err error)
 }
 
 // readOnce reads what the descriptor has now, for a poller, and passes it on as readLoop does.
-func (k *link) readOnce(fd uintptr, receive func(src []byte) (consumed, need int, err error)) error {
+func (k *link) readOnce(fd uintptr, r receiver) error {
 	if !k.tryRead(fd) {
 		return nil
 	}
 	if k.readErr != nil {
 		return k.readErr
 	}
-	consumed, need, err := receive(k.in.b)
+	consumed, need, err := r.receive(k, k.in.b)
 	if err != nil {
 		return err
 	}
@@ -145,6 +173,17 @@ func (k *link) fill() error {
 
 // tryRead reads what is there; false means that nothing is, and that the caller waits until something is.
 func (k *link) tryRead(fd uintptr) bool {
+	if k.readNow(fd) {
+		return true
+	}
+	if len(k.in.b) == 0 {
+		k.free()
+	}
+	return false
+}
+
+// readNow is one read, which does not wait. False means that there was nothing.
+func (k *link) readNow(fd uintptr) bool {
 	if k.in == nil {
 		k.in = newBuffer(largeBuffer)
 	}
@@ -154,10 +193,6 @@ func (k *link) tryRead(fd uintptr) bool {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case errors.Is(err, syscall.EAGAIN):
-			if len(k.in.b) == 0 {
-				k.in.free()
-				k.in = nil
-			}
 			return false
 		case err != nil:
 			k.readErr = err
@@ -244,7 +279,7 @@ func (k *link) tryWritev(fd uintptr) bool {
 func (k *link) awaitEnd() {
 	if half, ok := k.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		select {
-		case <-k.gone:
+		case <-k.ended():
 		case <-time.After(lingerTime):
 		}
 	}

@@ -25,14 +25,13 @@ type poller struct {
 	done   chan struct{}
 
 	mu    sync.Mutex // guards what follows
-	links map[int32]*polledLink
+	links map[int32]polledLink
 }
 
 // polledLink is what the poller knows of a connection.
 type polledLink struct {
-	k       *link
-	receive func(src []byte) (consumed, need int, err error)
-	ended   func(err error)
+	k     *link
+	owner polled
 }
 
 // newPoller starts a poller; close ends it.
@@ -45,7 +44,7 @@ func newPoller(busy func() bool) (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), busy: busy, done: make(chan struct{}), links: map[int32]*polledLink{}}
+	p := &poller{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), busy: busy, done: make(chan struct{}), links: map[int32]polledLink{}}
 	if p.raw, err = p.epoll.SyscallConn(); err != nil {
 		_ = p.epoll.Close()
 		return nil, err
@@ -60,9 +59,9 @@ func (p *poller) close() {
 	<-p.done
 }
 
-// add has the poller read for k, as readLoop does, from now on; ended is called with its error, on a goroutine of its
-// own. False means that k is closed, or cannot be polled.
-func (p *poller) add(k *link, receive func(src []byte) (consumed, need int, err error), ended func(err error)) bool {
+// add has the poller read for k, as readLoop does, from now on; readEnded is called on a goroutine of its own. False means
+// that k is closed, or cannot be polled.
+func (p *poller) add(k *link, owner polled) bool {
 	if k.raw == nil {
 		return false
 	}
@@ -75,7 +74,7 @@ func (p *poller) add(k *link, receive func(src []byte) (consumed, need int, err 
 	err := k.raw.Control(func(fd uintptr) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.links[int32(fd)] = &polledLink{k, receive, ended}
+		p.links[int32(fd)] = polledLink{k, owner}
 		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)}
 		if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(fd), &event); err != nil {
 			delete(p.links, int32(fd))
@@ -97,10 +96,10 @@ func (p *poller) run() {
 			p.mu.Lock()
 			l := p.links[fd]
 			p.mu.Unlock()
-			if l == nil {
+			if l.k == nil {
 				continue
 			}
-			if err := l.k.readOnce(uintptr(fd), l.receive); err != nil {
+			if err := l.k.readOnce(uintptr(fd), l.owner); err != nil {
 				p.remove(fd, l, err)
 			}
 		}
@@ -109,27 +108,31 @@ func (p *poller) run() {
 
 // wait looks which connections have something; false means that none has, and that the runtime's poller is to wait.
 func (p *poller) wait(fd uintptr) bool {
-	for {
-		n, err := unix.EpollWait(int(fd), p.events[:], 0)
-		if err != nil && err != unix.EINTR {
-			n = 0 // it was closed: Read finds out
-		}
-		if p.ready = max(n, 0); p.ready > 0 {
-			return true
-		}
+	for !p.look(fd) {
 		if !p.busy() {
 			return false
 		}
 		runtime.Gosched()
 	}
+	return true
+}
+
+// look finds out which connections have something now.
+func (p *poller) look(fd uintptr) bool {
+	n, err := unix.EpollWait(int(fd), p.events[:], 0)
+	for err == unix.EINTR {
+		n, err = unix.EpollWait(int(fd), p.events[:], 0)
+	}
+	p.ready = max(n, 0) // an epoll that was closed: Read finds out
+	return p.ready > 0
 }
 
 // remove takes a connection away that is over.
-func (p *poller) remove(fd int32, l *polledLink, err error) {
+func (p *poller) remove(fd int32, l polledLink, err error) {
 	p.mu.Lock()
 	delete(p.links, fd)
 	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, int(fd), nil)
 	p.mu.Unlock()
 	l.k.unpoll()
-	go l.ended(err)
+	go l.owner.readEnded(l.k, err)
 }

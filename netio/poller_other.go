@@ -11,4 +11,4 @@ func newPoller(func() bool) (*poller, error) { return nil, errors.ErrUnsupported
 
 func (p *poller) close() {}
 
-func (p *poller) add(*link, func([]byte) (int, int, error), func(error)) bool { return false }
+func (p *poller) add(*link, polled) bool { return false }

@@ -105,7 +105,7 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 	l.state.Store(int32(state))
 	l.tried(nil)
 	l.swarm.wakeWaiters()
-	err := k.readLoop(func(src []byte) (int, int, error) { return l.receive(k, src) })
+	err := k.readLoop(l)
 	l.state.Store(int32(laneConnecting))
 	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
 		l.farewell(k, bye)
