@@ -97,30 +97,30 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 
 // mapCommand is `shoal client map`.
 type mapCommand struct {
-	Name      string        `arg:"" help:"The subroutine."`
-	Batch     int           `help:"Lines to a frame; 1 sends each line as it is read." default:"1"`
-	Timeout   time.Duration `help:"How long each line may take from when it is sent, such as 5s; 0s: as long as it takes." default:"0s"`
-	Output    string        `help:"How results look: ${enum}." enum:"text,jsonl,csv" default:"text"`
-	KeepOrder bool          `help:"Print results in the order of the lines, not as they finish."`
+	Name  string `arg:"" help:"The subroutine."`
+	Batch int    `help:"Lines to a frame; 1 sends each line as it is read." default:"1"`
+	mapFlags
 }
 
 // Help is what --help adds.
 func (c *mapCommand) Help() string {
-	return `Example:
-  seq 100 | shoal client map square --keep-order`
+	return `Examples:
+  seq 100 | shoal client map square --keep-order
+  shoal client --wait 30s map table --batch 16 --timeout 5s --retries 3 --on-restart retry <testdata/commands.txt
+
+Each line of standard input is a task, without its line end.
+
+` + exitStatuses
 }
 
 // Run maps the subroutine over the lines.
 func (c *mapCommand) Run(p *process, client *clientCommand) error {
-	if c.Batch < 1 {
-		return usage("--batch %d: it has to be at least 1", c.Batch)
-	}
-	if err := checkTimeout(c.Timeout); err != nil {
+	if err := c.check(c.Batch); err != nil {
 		return err
 	}
 	return client.session(p, 0, func(ctx context.Context, s *netio.Swarm) error {
 		r := newReport(p, c.Output, 0, client.Quiet)
-		err := r.mapped(ctx, s, c.Name, &lineSource{in: os.Stdin}, netio.MapOptions{Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout})
+		err := r.mapped(ctx, s, c.Name, &lineSource{in: os.Stdin}, c.options(c.Batch))
 		return r.end(ctx, err)
 	})
 }

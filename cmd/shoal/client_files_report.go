@@ -8,11 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 
 	"shoal/netio"
 	"shoal/netio/files"
@@ -44,10 +41,7 @@ type filesReport struct {
 
 func newFilesReport(p *process, output string, quiet, lines bool) *filesReport {
 	r := &filesReport{p: p, jsonl: output == "jsonl", lines: lines, quiet: quiet, progress: newFilesProgress(p.stderr, quiet)}
-	r.out = p.stdout
-	if isTerminal(p.stdout.file) {
-		r.out = r.progress.beside(p.stdout)
-	}
+	r.out = r.progress.beside(p.stdout)
 	return r
 }
 
@@ -185,13 +179,11 @@ const plainEvery = 5 * time.Second
 // filesProgress shows how far a transfer is: a line that is drawn again and again on a terminal, a line now and then
 // elsewhere.
 type filesProgress struct {
-	f     *os.File // nil: nothing is shown
-	tty   bool
-	begun time.Time
-	last  time.Time // of the last plain line
+	statusLine
+	f    *os.File  // nil: nothing is shown
+	last time.Time // of the last plain line
 
-	mu    sync.Mutex // guards what stands on the terminal, and keeps it apart from lines of results
-	drawn string
+	// The rate as of the last look; only the goroutine that calls show uses it.
 	rate  float64
 	bytes int64
 	at    time.Time
@@ -199,10 +191,12 @@ type filesProgress struct {
 
 func newFilesProgress(f *os.File, quiet bool) *filesProgress {
 	now := time.Now()
-	p := &filesProgress{begun: now, last: now, at: now}
+	p := &filesProgress{last: now, at: now}
 	if !quiet {
 		p.f = f
-		p.tty = isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		if mayDraw(f) {
+			p.w = f
+		}
 	}
 	return p
 }
@@ -212,21 +206,14 @@ func (p *filesProgress) show(now files.Progress) {
 	if p.f == nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.measure(now.Bytes)
-	if !p.tty {
-		if time.Since(p.last) >= plainEvery {
-			p.last = time.Now()
-			_, _ = io.WriteString(p.f, p.line(now, 1000)+"\n")
-		}
-		return
+	switch {
+	case p.w != nil:
+		p.draw(p.line(now, terminalWidth(p.f)-1))
+	case time.Since(p.last) >= plainEvery:
+		p.last = time.Now()
+		_, _ = io.WriteString(p.f, p.line(now, 1000)+"\n")
 	}
-	width, _, err := term.GetSize(int(p.f.Fd()))
-	if err != nil || width <= 0 {
-		width = 80
-	}
-	p.draw(p.line(now, width-1))
 }
 
 // measure keeps a rate that follows what happens now.
@@ -263,51 +250,8 @@ func (p *filesProgress) line(now files.Progress, width int) string {
 	if now.Largest != "" {
 		parts = append(parts, fmt.Sprintf(", %s of %s", appendTextField(nil, now.Largest, false), formatBytes(float64(now.LargestSize))))
 	}
-	var b strings.Builder
-	for i, part := range parts {
-		fitting := fit(part, width)
-		if i > 0 && fitting < len(part) {
-			break
-		}
-		b.WriteString(part[:fitting])
-		width -= columns(part[:fitting])
-	}
-	return b.String()
-}
-
-// draw puts line in the place of what was drawn; mu is held.
-func (p *filesProgress) draw(line string) {
-	if line != p.drawn {
-		p.drawn = line
-		_, _ = io.WriteString(p.f, "\r\x1b[K"+line)
-	}
+	return fitParts(parts, width)
 }
 
 // close takes the line off the terminal.
-func (p *filesProgress) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tty {
-		p.draw("")
-	}
-}
-
-// beside returns a writer for lines of results: the progress line makes way for each write.
-func (p *filesProgress) beside(w io.Writer) io.Writer {
-	if !p.tty {
-		return w
-	}
-	return &besideFiles{p, w}
-}
-
-type besideFiles struct {
-	p *filesProgress
-	w io.Writer
-}
-
-func (b *besideFiles) Write(lines []byte) (int, error) {
-	b.p.mu.Lock()
-	defer b.p.mu.Unlock()
-	b.p.draw("")
-	return b.w.Write(lines)
-}
+func (p *filesProgress) close() { p.draw("") }

@@ -2,24 +2,18 @@ package main
 
 import (
 	"os"
-	"time"
 
 	"shoal/netio"
 )
 
 // runCommand is `shoal client run`.
 type runCommand struct {
-	File        string        `arg:"" help:"File of tasks, host:command a line; - for standard input." placeholder:"FILE"`
-	Batch       int           `help:"Tasks to a frame." default:"16"`
-	Timeout     time.Duration `help:"How long each task may take from when it is sent, such as 5s; 0s: as long as it takes." default:"0s"`
-	Output      string        `help:"How results look: ${enum}." enum:"text,jsonl,csv" default:"text"`
-	KeepOrder   bool          `help:"Print results in the order of the file, not as they finish."`
-	SkipInvalid bool          `help:"Skip malformed lines, and count them, instead of refusing the file."`
-	Subroutine  string        `help:"The subroutine that gets the tasks." default:"table"`
+	File  string `arg:"" help:"File of tasks, host:command a line; - for standard input." placeholder:"FILE"`
+	Batch int    `help:"Tasks to a frame." default:"16"`
+	mapFlags
+	SkipInvalid bool   `help:"Skip malformed lines, and count them, instead of refusing the file."`
+	Subroutine  string `help:"The subroutine that gets the tasks." default:"table"`
 
-	OnRestart    string `help:"Tasks whose outcome is unknown because the gateway was lost: ${enum}. Retried ones run at least once; reported ones end as lost." enum:"report,retry" default:"report"`
-	Retries      int    `help:"How often a task is sent again that timed out, was refused as busy or draining, reached no gateway, or was lost with --on-restart retry." default:"0"`
-	RetryFailed  bool   `help:"With --retries: also tasks that failed."`
 	JobLog       string `help:"Record in this file how each task ended, on the disk as it happens." placeholder:"FILE"`
 	Resume       bool   `help:"With --job-log: skip what the file says is done."`
 	ResumeFailed bool   `help:"As --resume, but run those again that did not end with ok."`
@@ -43,7 +37,7 @@ Text output is task, status and response with tabs between. A job log is a JSON 
 several equal tasks), subroutine, status; --resume skips what is in it, but for tasks that were refused or cancelled, and
 the commands file may have been edited. With --wait, tasks that a draining gateway refuses are sent to its successor.
 
-Exit status: 0 all ok, 3 some failed, 4 some timed out or were lost, 5 no gateway reached, 130 interrupted.`
+` + exitStatuses
 }
 
 // Run sends the tasks and prints what comes.
@@ -85,29 +79,12 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 	defer s.Close()
 	r := newReport(p, c.Output, commands.total, client.Quiet)
 	r.summary.skipped, r.log = commands.skipped, logged
-	err = r.mapped(ctx, s, c.Subroutine, tasks, c.options())
+	err = r.mapped(ctx, s, c.Subroutine, tasks, c.options(c.Batch))
 	return r.end(ctx, err)
-}
-
-func (c *runCommand) options() netio.MapOptions {
-	o := netio.MapOptions{Batch: c.Batch, Ordered: c.KeepOrder, Timeout: c.Timeout,
-		OnRestart: netio.RestartReport, Retries: c.Retries, RetryFailed: c.RetryFailed}
-	if c.OnRestart == "retry" {
-		o.OnRestart = netio.RestartRetry
-	}
-	return o
 }
 
 func (c *runCommand) check(client *clientCommand) error {
 	switch {
-	case c.Batch < 1:
-		return usage("--batch %d: it has to be at least 1", c.Batch)
-	case c.Timeout < 0:
-		return usage("--timeout %v: it cannot be negative", c.Timeout)
-	case c.Retries < 0:
-		return usage("--retries %d: it cannot be negative", c.Retries)
-	case c.RetryFailed && c.Retries == 0:
-		return usage("--retry-failed goes with --retries N")
 	case (c.Resume || c.ResumeFailed) && c.JobLog == "":
 		return usage("--resume and --resume-failed go with --job-log FILE")
 	case c.Workers < 1:
@@ -116,6 +93,9 @@ func (c *runCommand) check(client *clientCommand) error {
 		return usage("--embedded needs --table FILE: the gateway inside this process has to know the tasks")
 	case !c.Embedded && c.Table != "":
 		return usage("--table goes with --embedded; give it to 'shoal server' otherwise")
+	}
+	if err := c.mapFlags.check(c.Batch); err != nil {
+		return err
 	}
 	return client.check()
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -66,6 +67,32 @@ func TestMap(t *testing.T) {
 	_ = r.stdin.Close()
 	if status := r.wait(); status != 0 || r.stdout.String() != "2\tok\t4\n3\tok\t9\n4\tok\t16\n" || !strings.Contains(r.stderr.String(), "sum 29") {
 		t.Errorf("%d, %q, %q", status, r.stdout.String(), r.stderr.String())
+	}
+}
+
+// What fails is sent again as often as asked for, by run and by map: the gateway counts the tasks.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args  []string
+		tasks int
+	}{
+		{[]string{"map", "square"}, 1},
+		{[]string{"map", "square", "--retries", "2"}, 1},
+		{[]string{"map", "square", "--retries", "2", "--retry-failed"}, 3},
+		{[]string{"run", "-", "--subroutine", "square", "--retries", "2", "--retry-failed"}, 3},
+	} {
+		g := serve(t, "--demo")
+		g.client(t, "h:x\n", c.args...).want(t, exitFailed)
+		g.signal(syscall.SIGTERM)
+		g.wait()
+		if !strings.Contains(g.stderr.String(), fmt.Sprintf(" tasks=%d ", c.tasks)) {
+			t.Errorf("%v: %s", c.args, g.stderr.String())
+		}
+	}
+	g := serve(t, "--table", file(t, "h:slow:1:600\n"))
+	if o := g.client(t, "h:slow\n", "map", "table", "--timeout", "100ms", "--retries", "1").want(t, exitUnknown); o.stdout != "h:slow\ttimeout\ttimeout\n" {
+		t.Errorf("%q", o.stdout)
 	}
 }
 

@@ -93,25 +93,42 @@ func TestFaultKillClient(t *testing.T) {
 func TestFaultKillGateway(t *testing.T) {
 	t.Parallel()
 	for done := 0; done < kills(); done += 10 {
-		restarts(t, 10, syscall.SIGKILL, "--on-restart", "retry")
+		restarts(t, 10, syscall.SIGKILL, "run", "--on-restart", "retry")
 	}
+}
+
+// Map takes the same flags.
+func TestFaultKillGatewayUnderMap(t *testing.T) {
+	t.Parallel()
+	restarts(t, 3, syscall.SIGKILL, "map", "--on-restart", "retry")
 }
 
 // A gateway that is restarted as it should be, ten times in a row under load: nothing is lost without any retry.
 func TestFaultRollingRestarts(t *testing.T) {
 	t.Parallel()
-	restarts(t, 10, syscall.SIGTERM)
-	restarts(t, 10, syscall.SIGTERM, "--on-restart", "retry")
+	restarts(t, 10, syscall.SIGTERM, "run")
+	restarts(t, 10, syscall.SIGTERM, "run", "--on-restart", "retry")
 }
 
-func restarts(t *testing.T, n int, with syscall.Signal, args ...string) {
+// restarts ends the gateway again and again under a run of tasks, or a map of them.
+func restarts(t *testing.T, n int, with syscall.Signal, command string, args ...string) {
 	t.Helper()
 	const tasks = 20_000
 	table, commands := faultJob(t, tasks)
 	address := freeAddress(t)
 	serverArgs := []string{"--table", table, "--workers", "64", "--listen", address}
 	g := serve(t, serverArgs...)
-	client := start(t, nil, append([]string{"client", "--gateway", address, "--wait", "20s", "run", commands}, args...)...)
+	tasksArgs, set := []string{"run", commands}, func(*exec.Cmd) {}
+	if command == "map" {
+		in, err := os.Open(commands)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		tasksArgs, set = []string{"map", "table", "--batch", "16"}, func(c *exec.Cmd) { c.Stdin = in }
+	}
+	args = append(tasksArgs, args...)
+	client := start(t, set, append([]string{"client", "--gateway", address, "--wait", "20s"}, args...)...)
 	restarted := 0
 	for ; restarted < n; restarted++ {
 		randomWait(100 * time.Millisecond)
@@ -201,6 +218,53 @@ func TestFaultDiskFull(t *testing.T) {
 	if !strings.Contains(o.stderr, "job log /dev/full: no space left on device") {
 		t.Errorf("it says %s", o.stderr)
 	}
+}
+
+// A disk that is full when some of the log is written: the run ends and says so, what is in the log is done, and the next run
+// does the rest. Nothing is in neither.
+func TestFaultDiskFullHalfway(t *testing.T) {
+	t.Parallel()
+	const n = 2000
+	table, commands := faultJob(t, n)
+	log := filepath.Join(t.TempDir(), "run.log")
+	args := []string{"client", "run", "--embedded", "--table", table, commands, "--job-log", log}
+	r := start(t, func(c *exec.Cmd) {
+		c.Args = append([]string{"sh", "-c", `ulimit -f 40 && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
+		c.Path = "/bin/sh"
+	}, args...)
+	first := outcome{status: r.wait(), stdout: r.stdout.String(), stderr: r.stderr.String()}.want(t, exitInternal)
+	if !strings.Contains(first.stderr, "job log "+log+": file too large; what is not in it runs again with --resume") {
+		t.Errorf("it says %s", first.stderr)
+	}
+	var ended, unsent int
+	if _, err := fmt.Sscanf(first.stderr, "%d tasks:", &ended); err != nil {
+		t.Error(err, first.stderr)
+	}
+	if _, before, ok := strings.Cut(first.stderr, "; sum "); ok {
+		_, _ = fmt.Sscanf(before, "%d; %d tasks not sent", new(int), &unsent)
+	}
+	if ended+unsent != n || ended != strings.Count(first.stdout, "\n") {
+		t.Errorf("%d tasks ended, %d lines, %d not sent: %s", ended, strings.Count(first.stdout, "\n"), unsent, first.stderr)
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := strings.Count(string(data), "\n")
+	if logged == 0 || logged >= n {
+		t.Fatalf("%d tasks are in the log", logged)
+	}
+	second := shoal(t, "", append(args, "--resume")...).want(t, exitOK)
+	if got := strings.Count(second.stdout, "\n"); got < n-logged || got > n-logged+strings.Count(string(data), "canceled") {
+		t.Errorf("%d tasks are in the log, and %d ran again", logged, got)
+	}
+	var done strings.Builder
+	for line := range strings.Lines(first.stdout) {
+		if strings.Contains(line, "\tok\t") {
+			done.WriteString(line)
+		}
+	}
+	checkComplete(t, n, done.String()+second.stdout, true)
 }
 
 // The commands file may be edited between two runs: lines are known by what they say, not by where they stand.

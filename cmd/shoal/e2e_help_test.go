@@ -24,7 +24,7 @@ func TestHelp(t *testing.T) {
 		"client":        {"$SHOAL_GATEWAY", "default tcp://127.0.0.1:1857", "default 4", "shoal client call square 12"},
 		"client run":    {"shoal client run testdata/commands.txt --batch 16", "Exit status: 0 all ok", "--batch=16"},
 		"client call":   {"shoal client call square 12"},
-		"client map":    {"seq 100 | shoal client map square --keep-order"},
+		"client map":    {"seq 100 | shoal client map square --keep-order", "--on-restart", "--retries=0", "--retry-failed", "Exit status: 0 all ok"},
 		"client stream": {"shoal client stream sensor | head -3"},
 		"client send":   {"shoal client send store body.bin"},
 		"client list":   {"shoal client list"},

@@ -95,6 +95,29 @@ func TestResultsAndProgressOnOneTerminal(t *testing.T) {
 	}
 }
 
+// A transfer of files draws its line and makes way for the lines of results, too.
+func TestFilesProgressOnOneTerminal(t *testing.T) {
+	t.Parallel()
+	from := tree(t, 3<<20)
+	g := serve(t, "--root", from)
+	tty, out := openTerminal(t)
+	r := start(t, func(c *exec.Cmd) {
+		c.Stdout, c.Stderr = tty, tty
+		c.Env = append(c.Env, "TERM=xterm", "NO_COLOR=")
+	}, "client", "--gateway", g.urls[0], "get", "large.bin", "latest", "--to", t.TempDir(), "--bwlimit", "4M", "--output", "jsonl")
+	if status := r.wait(); status != 0 {
+		t.Fatal(status, out.String())
+	}
+	eventually(t, "the counts", func() bool { return strings.Contains(out.String(), "got 1 file") })
+	if !regexp.MustCompile(`\r\x1b\[K\d/\d files, \S+ \S+/3\.0 MiB, \S+ MiB/s`).MatchString(out.String()) {
+		t.Errorf("no progress in %q", out.String())
+	}
+	shown := regexp.MustCompile(`[^\n]*\r\x1b\[K`).ReplaceAllString(strings.ReplaceAll(out.String(), "\r\n", "\n"), "")
+	if !regexp.MustCompile(`^(\{"path":"[^\n]*\}\n){2}got 1 file, 1 links; 3.0 MiB in [^\n]*\n$`).MatchString(shown) {
+		t.Errorf("the terminal shows %q", shown)
+	}
+}
+
 // NO_COLOR, --quiet and a terminal that can do nothing ask for calm.
 func TestCalmTerminal(t *testing.T) {
 	t.Parallel()

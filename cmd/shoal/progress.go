@@ -5,12 +5,9 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/term"
 )
 
 const (
@@ -32,13 +29,10 @@ type progressOptions struct {
 type progress struct {
 	done, failed atomic.Int64
 
-	w     io.Writer // nil: never drawn
+	statusLine
 	width func() int
 	opts  progressOptions
 	begun time.Time
-
-	mu    sync.Mutex // guards what stands on the terminal, and keeps results and the line apart
-	drawn string
 
 	once    sync.Once
 	closing chan struct{}
@@ -48,26 +42,18 @@ type progress struct {
 // newProgress shows progress on w, standard error, when that is a terminal and neither Quiet nor NO_COLOR asks for calm.
 // The caller closes it.
 func newProgress(w *os.File, opts progressOptions) *progress {
-	if opts.Quiet || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(w) {
+	if opts.Quiet || !mayDraw(w) {
 		return &progress{}
 	}
-	return startProgress(w, opts, func() int {
-		width, _, err := term.GetSize(int(w.Fd()))
-		if err != nil || width <= 0 {
-			return 80
-		}
-		return width
-	})
+	return startProgress(w, opts, func() int { return terminalWidth(w) })
 }
-
-func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
 
 func startProgress(w io.Writer, opts progressOptions, width func() int) *progress {
 	if opts.Unit == "" {
 		opts.Unit = "tasks"
 	}
 	opts.Label = string(appendTextField(nil, opts.Label, false)) // a file's name may hold what terminals obey
-	p := &progress{w: w, width: width, opts: opts, begun: time.Now(),
+	p := &progress{statusLine: statusLine{w: w}, width: width, opts: opts, begun: time.Now(),
 		closing: make(chan struct{}), closed: make(chan struct{})}
 	go p.redraw()
 	return p
@@ -88,27 +74,6 @@ func (p *progress) close() {
 	<-p.closed
 }
 
-// beside returns a writer to o for lines that may come while the line is drawn, results for example. Where o is a terminal
-// too, the line makes way for each write; what is written must end in a line feed.
-func (p *progress) beside(o *output) io.Writer {
-	if p.w == nil || !isTerminal(o.file) {
-		return o
-	}
-	return &besideProgress{p, o}
-}
-
-type besideProgress struct {
-	p *progress
-	w io.Writer
-}
-
-func (b *besideProgress) Write(lines []byte) (int, error) {
-	b.p.mu.Lock()
-	defer b.p.mu.Unlock()
-	b.p.draw("")
-	return b.w.Write(lines)
-}
-
 // redraw is the goroutine of a progress line; close ends it.
 func (p *progress) redraw() {
 	defer close(p.closed)
@@ -122,9 +87,7 @@ func (p *progress) redraw() {
 	for {
 		select {
 		case <-p.closing:
-			p.mu.Lock()
 			p.draw("")
-			p.mu.Unlock()
 			return
 		case now := <-tick.C:
 			state := progressState{progressOptions: p.opts, done: p.done.Load(), failed: p.failed.Load()}
@@ -134,23 +97,9 @@ func (p *progress) redraw() {
 			if samples = append(samples, sample{now, state.done}); len(samples) > rateWindow {
 				samples = append(samples[:0], samples[1:]...)
 			}
-			line := state.line(p.width() - 1) // a full line would wrap on some terminals
-			p.mu.Lock()
-			p.draw(line)
-			p.mu.Unlock()
+			p.draw(state.line(p.width() - 1)) // a full line would wrap on some terminals
 		}
 	}
-}
-
-// draw puts line in the place of what was drawn; mu is held.
-func (p *progress) draw(line string) {
-	if line == p.drawn {
-		return
-	}
-	p.drawn = line
-	const eraseLine = "\r\x1b[K"
-	// An error here means that the terminal has gone; the work goes on without it.
-	_, _ = io.WriteString(p.w, eraseLine+line)
 }
 
 // progressState is what one drawing of the line shows.
@@ -180,43 +129,7 @@ func (s *progressState) line(width int) string {
 		parts = append(parts, ", "+s.timeLeft()+" left")
 	}
 	parts = append(parts, ", "+perSecond+"/s")
-
-	var b strings.Builder
-	for i, part := range parts {
-		fitting := fit(part, width)
-		if i > 0 && fitting < len(part) {
-			break
-		}
-		b.WriteString(part[:fitting])
-		width -= columns(part[:fitting])
-	}
-	return b.String()
-}
-
-// columns is how wide text is at most on a terminal.
-func columns(text string) int {
-	n := 0
-	for _, r := range text {
-		n += runeColumns(r)
-	}
-	return n
-}
-
-func runeColumns(r rune) int {
-	if r >= 0x1100 { // from here on there are wide ones
-		return 2
-	}
-	return 1
-}
-
-// fit is how many bytes of text fit into width columns.
-func fit(text string, width int) int {
-	for i, r := range text {
-		if width -= runeColumns(r); width < 0 {
-			return i
-		}
-	}
-	return len(text)
+	return fitParts(parts, width)
 }
 
 func (s *progressState) amount(n int64) string {

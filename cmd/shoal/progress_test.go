@@ -92,7 +92,7 @@ func TestProgressIsDrawnAndCleared(t *testing.T) {
 		expect("")
 		time.Sleep(redrawEvery)
 		expect(`⌫a\x1b: 2/100 tasks done, 1 failed, 0:10 left, 10 tasks/s`)
-		b := &besideProgress{p, &out}
+		b := &besideLine{&p.statusLine, &out}
 		_, _ = b.Write([]byte("x\n"))
 		expect("⌫x\n")
 		_, _ = b.Write([]byte("y\n"))
