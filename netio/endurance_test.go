@@ -32,10 +32,48 @@ func TestSubroutineThatNeverReturns(t *testing.T) {
 	if out, err := s.Call(testContext(t), "echo", []byte("others")); err != nil || string(out) != "others" {
 		t.Errorf("the others: %q, %v", out, err)
 	}
-	short, stop := context.WithTimeout(testContext(t), 30*time.Millisecond)
+	err := shutdownCutShort(t, g)
+	if !errors.Is(err, ErrStillRunning) || !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.HasSuffix(err.Error(), "do not return: 1 tasks that were cut off: stuck (1); 1 tasks of these, answered before their end: stuck") {
+		t.Errorf("the drain says %v", err)
+	}
+}
+
+func shutdownCutShort(t *testing.T, g *Gateway) error {
+	ctx, stop := context.WithTimeout(testContext(t), 30*time.Millisecond)
 	defer stop()
-	err := g.Shutdown(short)
-	if !errors.Is(err, ErrStillRunning) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "stuck (2)") {
+	return g.Shutdown(ctx)
+}
+
+// Only those are named that still run when the gateway has ended: not what was answered early once and has returned since,
+// and not what returns when it is told to. A stream is no different from a task.
+func TestOnlyWhatStillRunsIsNamed(t *testing.T) {
+	g := startStreams(t, GatewayConfig{Workers: 4})
+	stuck := newGate(t)
+	defer stuck.release()
+	g.HandleCall("stuck", stuck.pass)
+	g.HandleStream("stuck stream", func(ctx context.Context, in []byte, _ *Stream) error { _, err := stuck.pass(ctx, in); return err })
+	s := dial(t, g.URLs()[0], nil)
+	for range 10 {
+		ctx, cancel := context.WithTimeout(testContext(t), 5*time.Millisecond)
+		if _, err := s.Call(ctx, "wait", nil); !errors.Is(err, ErrTimeout) {
+			t.Errorf("its caller gets %v", err)
+		}
+		cancel()
+	}
+	for _, name := range []string{"stuck", "wait"} {
+		go func() { _, _ = s.Call(testContext(t), name, nil) }()
+	}
+	for _, name := range []string{"stuck stream", "hold"} {
+		if _, err := s.OpenStream(testContext(t), name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, "one", stuck.arrived)
+	within(t, "two", stuck.arrived)
+	eventually(t, "all run", func() bool { s := g.Stats(); return s.Running == 2 && s.Streams == 2 })
+	err := shutdownCutShort(t, g)
+	if !errors.Is(err, ErrStillRunning) || !strings.HasSuffix(err.Error(), "do not return: 1 tasks that were cut off: stuck (1); streams: stuck stream (1)") {
 		t.Errorf("the drain says %v", err)
 	}
 }

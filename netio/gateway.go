@@ -50,7 +50,8 @@ type Gateway struct {
 	subroutines registry
 	draining    atomic.Bool
 	counters    counters
-	early       tally // tasks answered before their subroutine's end: cancelled, timed out or cut off
+	early       tally // tasks answered before their subroutine's end, since the start: cancelled, timed out or cut off
+	streaming   tally // streams whose subroutine has not returned
 
 	// Set by Start, not changed afterwards.
 	config GatewayConfig
@@ -72,6 +73,7 @@ type Gateway struct {
 	stopAsked chan struct{}      // closed when a client asked for the end
 	hurry     chan struct{}      // closed when Close cuts a drain short
 	stopped   chan struct{}      // closed at the very end
+	outcome   error              // what Shutdown returns; set before stopped is closed
 	running   sync.WaitGroup
 }
 
@@ -194,16 +196,39 @@ func (g *Gateway) askStop() {
 	}
 }
 
-// Shutdown drains: new tasks, and those that have not begun, are refused as draining, what runs is finished, every answer leaves; then everything is
-// closed and nil returned. When ctx ends first, the rest is cut off, and the error says what. It matches ErrStillRunning
-// where subroutines have not returned although their callers have left, and names them. Lanes without a
-// connection have until then to come back for their answers.
+// Shutdown drains: new tasks, and those that have not begun, are refused as draining, what runs is finished, every answer
+// leaves; then everything is closed and nil returned. When ctx ends first, the rest is cut off, and the error says what.
+// It matches ErrStillRunning where subroutines have not returned although their callers have left, and names them. Lanes
+// without a connection have until then to come back for their answers.
+//
+// A Shutdown of a gateway that another one drains, or that has ended, waits for the end and returns what the first does;
+// when its ctx ends before, it returns the context's error and leaves the drain to the first.
 func (g *Gateway) Shutdown(ctx context.Context) error {
 	if !g.drain(ctx) {
+		return g.waitStopped(ctx)
+	}
+	return g.stop(g.waitIdle(ctx))
+}
+
+// waitStopped waits for the end that somebody else brings about; nil where there never was a beginning.
+func (g *Gateway) waitStopped(ctx context.Context) error {
+	g.mu.Lock()
+	stopped := g.stopped
+	g.mu.Unlock()
+	if stopped == nil {
 		return nil
 	}
-	err := g.waitIdle(ctx)
-	return errors.Join(err, g.stop())
+	select {
+	case <-stopped:
+		return g.outcome
+	default:
+	}
+	select {
+	case <-stopped:
+		return g.outcome
+	case <-ctx.Done():
+		return fmt.Errorf("another Shutdown still drains: %w", ctx.Err())
+	}
 }
 
 // Close ends the gateway without draining, and cuts short a Shutdown that is under way.
@@ -211,7 +236,7 @@ func (g *Gateway) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if g.drain(ctx) {
-		_ = g.stop()
+		_ = g.stop(nil)
 		return nil
 	}
 	g.mu.Lock()
@@ -288,8 +313,9 @@ func (g *Gateway) busy() []*handler {
 	return busy
 }
 
-// stop closes everything and waits until no goroutine of the gateway is left, but for subroutines that do not return.
-func (g *Gateway) stop() error {
+// stop closes everything and waits until no goroutine of the gateway is left, but for subroutines that do not return. It
+// returns what Shutdown does, of which err is how the drain went.
+func (g *Gateway) stop(err error) error {
 	g.mu.Lock()
 	g.state = gatewayStopped
 	close(g.stopping)
@@ -304,6 +330,7 @@ func (g *Gateway) stop() error {
 		handlers = append(handlers, h)
 	}
 	g.mu.Unlock()
+	cutOff := unfinished(handlers)
 	var ends sync.WaitGroup
 	for _, h := range handlers {
 		ends.Go(func() { g.endHandler(h, &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}) })
@@ -315,16 +342,14 @@ func (g *Gateway) stop() error {
 			p.close()
 		}
 	}
-	closing, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	var left error
-	if err := g.pool.Close(closing); err != nil {
-		left = g.leftBehind()
+	left := g.waitReturned(cutOff)
+	if left != nil {
 		g.log.Warn("gateway leaves something behind", "error", left)
 	}
+	g.outcome = errors.Join(err, left)
 	close(g.stopped)
 	g.log.Info("gateway stopped", "tasks", g.counters.tasks.Load(), "panics", g.counters.panics.Load())
-	return left
+	return g.outcome
 }
 
 // Stats says what a gateway does right now, and its totals.

@@ -50,6 +50,7 @@ func (h *handler) openStream(payload []byte) error {
 	if deadline != 0 { // whoever else ends the context closes the stream too
 		context.AfterFunc(s.ctx, s.stopped)
 	}
+	h.gateway.streaming.add(s.name)
 	go h.runStream(s, sub, argument)
 	return nil
 }
@@ -70,6 +71,7 @@ func (h *handler) context() context.Context {
 // runStream runs the subroutine of a stream.
 func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 	defer h.gateway.counters.streams.Add(-1)
+	defer h.gateway.streaming.remove(s.name)
 	var result []byte
 	err := errors.New("subroutine ended its goroutine")
 	status := StatusPanicked

@@ -66,10 +66,24 @@ func TestShutdownDrains(t *testing.T) {
 	}
 }
 
+// callThatWaits makes a call that waits for the end of its context, and returns when it runs: what has not begun when a drain
+// begins is refused.
+func callThatWaits(t *testing.T, g *Gateway, s *Swarm) *Pending {
+	runs := make(chan struct{})
+	g.HandleCall("told", func(ctx context.Context, _ []byte) ([]byte, error) {
+		close(runs)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	call := s.Go(context.Background(), "told", nil)
+	within(t, "it runs", runs)
+	return call
+}
+
 func TestShutdownCutShort(t *testing.T) {
 	g := startStreams(t, GatewayConfig{})
 	s := dial(t, g.URLs()[0], nil)
-	call := s.Go(context.Background(), "wait", nil)
+	call := callThatWaits(t, g, s)
 	st, err := s.OpenStream(testContext(t), "hold", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -146,14 +160,47 @@ func TestShutdownWaitsForLaneThatIsAway(t *testing.T) {
 func TestCloseDuringShutdownCutsItShort(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	s := dial(t, g.URLs()[0], nil)
-	s.Go(context.Background(), "wait", nil)
-	eventually(t, "a call runs", func() bool { return g.Stats().Running == 1 })
+	callThatWaits(t, g, s)
 	done := make(chan error, 1)
 	go func() { done <- g.Shutdown(context.Background()) }()
 	eventually(t, "it drains", g.draining.Load)
 	_ = g.Close()
 	if err := within(t, "the drain is cut short", done); err == nil {
 		t.Error("the drain says that all was answered")
+	}
+}
+
+// Whoever asks for the end while another drains waits for it, and learns the same.
+func TestShutdownTwice(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	if err := newGateway(GatewayConfig{}).Shutdown(testContext(t)); err != nil {
+		t.Errorf("one that never began: %v", err)
+	}
+	s := dial(t, g.URLs()[0], nil)
+	callThatWaits(t, g, s)
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- g.Shutdown(ctx) }()
+	eventually(t, "it drains", g.draining.Load)
+	if err := shutdownCutShort(t, g); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one that does not wait so long: %v", err)
+	}
+	go func() { second <- g.Shutdown(testContext(t)) }()
+	select {
+	case err := <-second:
+		t.Fatalf("the second did not wait: %v", err)
+	case err := <-first:
+		t.Fatalf("one with less time cut the first short: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	cancel()
+	err := within(t, "the first ends", first)
+	if again := within(t, "the second ends", second); !errors.Is(err, context.Canceled) || again == nil || again.Error() != err.Error() {
+		t.Errorf("the first: %v; the second: %v", err, again)
+	}
+	if late := g.Shutdown(ctx); late == nil || late.Error() != err.Error() {
+		t.Errorf("afterwards: %v", late)
 	}
 }
 
