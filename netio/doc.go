@@ -4,7 +4,7 @@
 //
 // # The path of a task
 //
-//	Swarm.Call, Swarm.MapWith              call.go, map.go      an item becomes a task
+//	Swarm.Call, Swarm.MapWith              call.go, map_feed.go an item becomes a task
 //	→ Swarm.submit picks a lane            swarm.go             the connection with the fewest in flight; waits for room
 //	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
 //	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
@@ -16,7 +16,7 @@
 //	→ Task.Finish, handler.answer          task.go, handler.go  the result goes into the outbox of the handler
 //	→ outbox, flush, the wire              outbox.go, flush.go
 //	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
-//	→ the caller's sink                    call.go, map.go      pendingCall or mapRun, which may send it again (retry.go)
+//	→ the caller's sink                    call.go, map_sink.go pendingCall or mapSink, which may send it again (retry.go)
 //
 // Streams, sends and duplex streams take the same way through lanes, but run on a goroutine of their own: open.go and
 // stream.go at the client, handler_stream.go and stream.go at the gateway.
@@ -76,7 +76,8 @@
 //	                      answer: above the client's (a failed task)      yes               raise FrameLimit, or stream
 //	ErrWrongShape         a stream was called, or the reverse             no                Call, Stream, Send or Duplex
 //	ErrBadArgument        the subroutine could not read its argument      yes, to say so    mend the argument
-//	*StreamError          a stream was cut off; matches ErrLost           yes, in part      go on from its Progress
+//	*StreamError          a stream was cut off; matches ErrLost, or       yes, in part      go on from its Progress
+//	                      ErrCanceled where the swarm was closed
 //	ErrUnreachable        no gateway answers, or not for GiveUp           no                wait (Wait), start one
 //	ErrFull               the gateway has as many clients as it may       no                later; raise MaxHandlers
 //	ErrVersion            no protocol version in common                   no                use the same shoal

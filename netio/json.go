@@ -8,6 +8,9 @@ import (
 
 // JSON makes a CallFunc of a function on typed values, which cross the wire as JSON. An argument of another type than
 // In is ErrBadArgument at the caller.
+//
+// No argument at all is taken as null, which is the zero In: a subroutine that needs none can be called with none. One that
+// has to know whether it got an argument takes a pointer, which is nil then.
 func JSON[In, Out any](fn func(ctx context.Context, in In) (Out, error)) CallFunc {
 	return func(ctx context.Context, body []byte) ([]byte, error) {
 		var in In
@@ -22,7 +25,8 @@ func JSON[In, Out any](fn func(ctx context.Context, in In) (Out, error)) CallFun
 	}
 }
 
-// CallJSON calls a subroutine with a typed value and decodes its answer; one that is not of type Out is ErrBadArgument.
+// CallJSON calls a subroutine with a typed value and decodes its answer; one that is not of type Out is ErrBadArgument, and
+// none at all is the zero Out.
 func CallJSON[Out any](ctx context.Context, s *Swarm, name string, in any) (Out, error) {
 	var out Out
 	body, err := json.Marshal(in)

@@ -194,12 +194,17 @@ func (l *swarmLane) streamEnded(payload []byte) error {
 	return nil
 }
 
-// loseStreams ends all streams of a lane whose session is gone. The caller holds mu.
+// loseStreams ends all streams of a lane whose session is gone: lost, or canceled where the swarm was closed. The caller
+// holds mu.
 func (l *swarmLane) loseStreams(cause error) {
+	err := fmt.Errorf("%w: %v", ErrLost, cause) // a cause such as ErrDraining or ErrUnreachable would say that it did not run
+	if l.closed {
+		err = fmt.Errorf("%w: swarm %w", ErrCanceled, ErrClosed)
+	}
 	for _, s := range l.streams {
 		p := s.progress
 		p.sent = nil
-		s.close(&StreamError{Subroutine: s.name, Err: fmt.Errorf("%w: %w", ErrLost, cause), Progress: p})
+		s.close(&StreamError{Subroutine: s.name, Err: err, Progress: p})
 	}
 	l.freeStreams, l.nextStream = nil, 0
 }

@@ -33,8 +33,9 @@ type simulation struct {
 	silent bool              // the end: what happens is no concern of the model
 
 	streams []*simulatedStream
-	turn    int // which of them is next
-	laneAge int // the age that the client's lane is of
+	turn    int  // which of them is next
+	known   bool // the gateway knew the lane when things had settled last
+	laneAge int  // the age that the client's lane is of
 }
 
 type simulated struct {
@@ -187,9 +188,16 @@ func (s *simulation) allWires() []*memoryWire {
 // settle waits until nothing moves, and ends an age if the gateway has forgotten the lane.
 func (s *simulation) settle() {
 	synctest.Wait()
+	s.gateway.mu.Lock()
+	known := len(s.gateway.sessions) > 0
+	s.gateway.mu.Unlock()
+	if s.known && !known { // it stayed away for too long
+		s.forget()
+	}
 	connected := s.connected()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.known = known
 	if connected {
 		s.laneAge = s.model.age
 	}
@@ -264,133 +272,6 @@ func (s *simulation) cancel(n int) {
 	}
 }
 
-// expire keeps the client away until the gateway has forgotten it; the connection is cut for both, or stays half open.
-func (s *simulation) expire(clean bool) {
-	for _, w := range s.allWires() {
-		w.cutFor(w.gateway)
-		if clean {
-			w.cutFor(w.client)
-		}
-	}
-	s.refused(true)
-	time.Sleep(3 * time.Minute)
-	synctest.Wait()
-	s.forget()
-	s.refused(false)
-}
-
-func (s *simulation) refused(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refuse = on
-}
-
-// forget ends an age of the model and lets go of what the gateway held.
-func (s *simulation) forget() {
-	s.mu.Lock()
-	held := s.held
-	s.held = map[int]*Task{}
-	s.model.forget()
-	s.mu.Unlock()
-	for _, t := range held {
-		t.Finish(nil, nil)
-	}
-}
-
-// kill puts another gateway in the place of this one, which says nothing any more.
-func (s *simulation) kill() {
-	for _, w := range s.allWires() {
-		w.cut()
-	}
-	old := s.gateway
-	s.startGateway()
-	s.forget()
-	_ = old.Close()
-}
-
-// drain ends the gateway as it should be ended: what runs is answered, and everything arrives.
-func (s *simulation) drain(n int) {
-	if n%4 == 3 {
-		s.cutDrainShort()
-		return
-	}
-	old := s.gateway
-	s.mu.Lock()
-	s.model.drained = true
-	s.mu.Unlock()
-	ended := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	go func() { ended <- old.Shutdown(ctx) }()
-	s.submit(1+n, RestartReport) // what crosses the drain on its way
-	synctest.Wait()
-	for {
-		s.refused(true)
-		s.flow()
-		s.answer(0)
-		s.endStreams(false)
-		time.Sleep(time.Second)
-		s.refused(false)
-		select {
-		case err := <-ended:
-			if err != nil {
-				s.t.Error(err)
-			}
-			heard := s.connected()
-			s.submit(1+n, RestartReport) // what the goodbye crosses on its way
-			s.flow()
-			s.endStreams(heard)
-			s.startGateway()
-			s.mu.Lock()
-			for i, t := range s.model.tasks {
-				if t.state == taskStateRunning || t.state == taskStateFinished {
-					s.t.Errorf("task %d was not answered by a clean drain: %+v", i, t)
-				}
-				if heard && t.submitted == s.model.age {
-					s.model.tasks[i].submitted++ // a clean end of an age loses nothing
-				}
-			}
-			s.mu.Unlock()
-			s.forget()
-			return
-		default:
-		}
-		time.Sleep(3 * time.Second) // a client without a connection comes back
-	}
-}
-
-// cutDrainShort ends the gateway while tasks still run.
-func (s *simulation) cutDrainShort() {
-	s.mu.Lock()
-	s.model.drained = true
-	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	ended := make(chan struct{})
-	old := s.gateway
-	go func() { _ = old.Shutdown(ctx); close(ended) }()
-	time.Sleep(10 * time.Second)
-	s.refused(true)
-	s.startGateway()
-	s.forget()
-	s.flow() // the goodbye arrives
-	<-ended
-	s.refused(false)
-}
-
-// connected reports whether the client has a connection, and both ends of it work.
-func (s *simulation) connected() (yes bool) {
-	l := s.swarm.lanes[0]
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.newest(func(w *memoryWire) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		yes = l.link != nil && l.link.conn == net.Conn(w.client) && !w.client.broken && !w.gateway.broken
-	})
-	return yes
-}
-
 // finish lets everything through until every task has its status.
 func (s *simulation) finish() {
 	for range 30 {
@@ -458,6 +339,7 @@ func simulate(t *testing.T, carries bool, ops []byte) {
 // FuzzSession runs operations against a swarm, a gateway and the model; each byte is one.
 func FuzzSession(f *testing.F) {
 	f.Add(false, []byte{0x0a, 0x04, 0x01, 0x04, 0x08, 0x04})
+	f.Add(false, []byte("$A070\xfb\xfb\xfb\xfb0")) // away for so long that it is forgotten
 	f.Add(true, []byte{0x0a, 0x04, 0x00, 0x30, 0x50, 0x04, 0x80, 0xa0, 0x05, 0x0a, 0x04, 0xc0, 0xd0, 0x04})
 	f.Fuzz(func(t *testing.T, carries bool, ops []byte) {
 		if len(ops) <= 200 {
@@ -478,6 +360,12 @@ func TestSessionModel(t *testing.T) {
 		ops := make([]byte, 10+rng.IntN(60))
 		for j := range ops {
 			ops[j] = byte(rng.Uint32())
+			if kind := rng.IntN(10); i%3 == 0 && kind < 7 { // mostly of streams, and of what brings them on
+				ops[j] &= 0xf0
+				if kind < 2 {
+					ops[j] |= 4
+				}
+			}
 		}
 		if simulate(t, i%2 == 0, ops); t.Failed() {
 			t.Fatalf("walk %d: carries %v, ops %#v", i, i%2 == 0, ops)

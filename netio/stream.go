@@ -53,8 +53,8 @@ type Progress struct {
 	cost int     // credit that came back and covers no whole chunk yet
 }
 
-// StreamError is how a stream ends that was cut off: by a lost gateway, say. It matches Err by errors.Is, and says what
-// was delivered, so that the caller can go on from there.
+// StreamError is how a stream ends that was cut off: Err is ErrLost and why, or ErrCanceled where its swarm was closed. It
+// matches Err by errors.Is, and says what was delivered, so that the caller can go on from there.
 type StreamError struct {
 	Subroutine string
 	Err        error
@@ -71,6 +71,11 @@ func (e *StreamError) Error() string {
 
 // Unwrap returns Err.
 func (e *StreamError) Unwrap() error { return e.Err }
+
+// Is makes canceled match context.Canceled, as it does in a *TaskError.
+func (e *StreamError) Is(target error) bool {
+	return target == context.Canceled && errors.Is(e.Err, ErrCanceled)
+}
 
 // errStreamEnded is what Send returns when the other side wants no more: the stream's status tells the rest.
 var errStreamEnded = errors.New("stream has ended")

@@ -101,3 +101,40 @@ func TestInOrder(t *testing.T) {
 		}
 	}
 }
+
+// Streams that are open when their swarm is closed end as canceled, with what has arrived, however sessions are kept.
+func TestSwarmCloseCancelsStreams(t *testing.T) {
+	for _, noSession := range []bool{false, true} {
+		g := startStreams(t, GatewayConfig{})
+		g.HandleDuplex("seven", func(ctx context.Context, _ []byte, s *Stream) error {
+			if err := s.Send(7, []byte("seven")); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		s := dial(t, g.URLs()[0], &SwarmConfig{NoSession: noSession})
+		st, err := s.Duplex(testContext(t), "seven", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := st.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		_, _, err = st.Recv()
+		var se *StreamError
+		if !errors.As(err, &se) || se.Progress.LastIdent != 7 || se.Progress.Received != 1 {
+			t.Errorf("no session %v: it ends with %v", noSession, err)
+		}
+		if !errors.Is(err, ErrCanceled) || !errors.Is(err, ErrClosed) || !errors.Is(err, context.Canceled) || errors.Is(err, ErrLost) {
+			t.Errorf("no session %v: it ends with %v", noSession, err)
+		}
+		if StatusOf(err) != StatusCanceled {
+			t.Errorf("its status is %v", StatusOf(err))
+		}
+		if err := st.Send(1, nil); !errors.Is(err, ErrCanceled) {
+			t.Errorf("sending afterwards: %v", err)
+		}
+	}
+}

@@ -150,6 +150,28 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// Where there is no argument, or no answer, that is null, and a pointer tells it from zero.
+func TestJSONOfNothing(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	g.HandleCall("usage", JSON(func(context.Context, struct{}) (string, error) { return "half full", nil }))
+	g.HandleCall("told", JSON(func(_ context.Context, n *int) (bool, error) { return n != nil, nil }))
+	s := dial(t, g.URLs()[0], nil)
+	for _, c := range []struct{ name, in, want string }{
+		{"usage", "", `"half full"`}, {"usage", "{}", `"half full"`}, {"told", "", "false"}, {"told", "null", "false"}, {"told", "0", "true"},
+	} {
+		if out, err := s.Call(testContext(t), c.name, []byte(c.in)); err != nil || string(out) != c.want {
+			t.Errorf("%s %q: %q, %v", c.name, c.in, out, err)
+		}
+	}
+	if _, err := s.Call(testContext(t), "told", []byte(" ")); !errors.Is(err, ErrBadArgument) {
+		t.Errorf("a space is no JSON: %v", err)
+	}
+	g.HandleCall("nothing", func(context.Context, []byte) ([]byte, error) { return nil, nil })
+	if n, err := CallJSON[int](testContext(t), s, "nothing", nil); n != 0 || err != nil {
+		t.Errorf("no answer: %d, %v", n, err)
+	}
+}
+
 // note returns an interceptor that writes down when it is entered and left.
 func note(name string, mu *sync.Mutex, notes *[]string) Interceptor {
 	add := func(what string, c *CallInfo) {
