@@ -51,7 +51,7 @@
 //     the list of spans claimed there. No foreign code runs under it.
 //   - A span is its worker's; anybody who has Shard.mu may empty it.
 //   - Pool.mu guards the stack of idle workers and the count of living ones. It is taken to park
-//     and to wake, not for a task. No lock is taken while another one is held.
+//     and to wake, and once in 128 tasks of a worker, not for a task. No lock is taken while another one is held.
 //   - The slot count is one atomic word (slots.go).
 //   - A worker goroutine is owned by the pool. It ends when it was idle for Config.IdleTimeout, or
 //     when the pool is closed and drained. One timer for the pool looks after idle workers, armed

@@ -49,6 +49,13 @@ func (p *Pool) pushIdle(w *worker) bool {
 	return true
 }
 
+// awake is how many workers are not parked.
+func (p *Pool) awake() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive - len(p.idle)
+}
+
 // tick retires the workers that have been idle for IdleTimeout. To count ticks costs a worker that
 // parks nothing, where a look at the clock would.
 func (p *Pool) tick() {

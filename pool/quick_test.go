@@ -218,3 +218,18 @@ func TestRunHere(t *testing.T) {
 		t.Error("a closed pool ran")
 	}
 }
+
+// TestYieldCountsWorkers: the slots that another worker has for quick tasks do not make this one too many.
+func TestYieldCountsWorkers(t *testing.T) {
+	p := New(Config{})
+	p.processors, p.alive = 2, 2
+	p.slots.takeAll(1 + mostGrain)
+	w := &worker{pool: p}
+	if !w.yield() {
+		t.Error("one of two workers on two processors is to park")
+	}
+	p.alive = 4
+	if w.yield() {
+		t.Error("one of four workers on two processors is to go on")
+	}
+}

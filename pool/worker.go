@@ -78,7 +78,8 @@ func (w *worker) work() (again bool) {
 // should the others be blocked, parking wakes the next.
 func (w *worker) yield() bool {
 	w.spent = 0 // so that one who is woken never parks before it has seen to its shard's waking flag
-	if running, _ := w.pool.slots.load(); running > w.pool.processors+1 {
+	// Not slots are counted: one worker has many of them for quick tasks.
+	if w.pool.awake() > w.pool.processors+1 {
 		return false
 	}
 	runtime.Gosched()
