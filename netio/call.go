@@ -9,28 +9,33 @@ import (
 	"shoal/proto"
 )
 
-// pendingCall is a single call that somebody waits for. The waiter owns it, and uses it again for another call once
-// nobody else can touch it.
-type pendingCall struct {
+// single is one task on its own, and how it ended.
+type single struct {
 	request request
 	task    [1]outgoing
-	done    chan struct{} // one slot
 	result  []byte
 	err     error
+}
+
+// settle copies the answer for the caller, who then owns it.
+func (c *single) settle(s *slot, status Status, body []byte, _ int64, _ int) {
+	if status == StatusOK {
+		c.result = append([]byte{}, body...)
+	} else {
+		c.err = decodeError(s.request.name, status, body)
+	}
+}
+
+// pendingCall is a call that somebody waits for. The waiter owns it, and uses it again for another call once nobody else
+// can touch it.
+type pendingCall struct {
+	single
+	done chan struct{} // one slot
 }
 
 var pendingCalls = sync.Pool{New: func() any { return &pendingCall{done: make(chan struct{}, 1)} }}
 
 func (p *pendingCall) sinkFor(*swarmLane) sink { return p }
-
-// settle copies the answer for the caller, who then owns it.
-func (p *pendingCall) settle(s *slot, status Status, body []byte, _ int64, _ int) {
-	if status == StatusOK {
-		p.result = append([]byte{}, body...)
-	} else {
-		p.err = decodeError(s.request.name, status, body)
-	}
-}
 
 // settled wakes the caller, who may use p for another call at once.
 func (p *pendingCall) settled(*swarmLane) { p.done <- struct{}{} }
@@ -74,7 +79,7 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 	p := pendingCalls.Get().(*pendingCall)
 	p.request = request{name, deadlineOf(ctx), s.policyFor(ctx, RestartDefault)}
 	p.task[0].body = in
-	l, _, id, err := s.submit(ctx, handing{request: &p.request, from: p, tasks: p.task[:], together: 1, here: true})
+	l, _, id, err := s.submit(ctx, &handing{request: &p.request, from: p, tasks: p.task[:], together: 1, here: true})
 	p.task[0].body = nil
 	if err != nil {
 		pendingCalls.Put(p)
@@ -96,20 +101,73 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 
 // Pending is an asynchronous call.
 type Pending struct {
+	single // ended before done is closed
 	done   chan struct{}
-	result []byte
-	err    error
+
+	mu      sync.Mutex // guards what follows
+	over    bool
+	unwatch func() bool // stops watching the context; nil: nobody watches
 }
 
-// Go calls a subroutine without waiting for the answer. In must not change until it is there. The call is handed to a
-// goroutine that ends with it.
+// Go calls a subroutine without waiting for the answer. In must not change until it is there. The call costs no goroutine,
+// unless it has to wait for room or goes through interceptors.
 func (s *Swarm) Go(ctx context.Context, name string, in []byte) *Pending {
 	p := &Pending{done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		p.result, p.err = s.Call(ctx, name, in)
-	}()
+	if len(s.config.Interceptors) > 0 || !s.begin(ctx, p, name, in) {
+		go func() {
+			defer close(p.done)
+			p.result, p.err = s.Call(ctx, name, in)
+		}()
+	}
 	return p
+}
+
+// begin hands the call to a lane if one has room for it now.
+func (s *Swarm) begin(ctx context.Context, p *Pending, name string, in []byte) bool {
+	if checkName(name) != nil || ctx.Err() != nil {
+		return false // Call says so
+	}
+	best := s.pick()
+	if best == nil {
+		return false
+	}
+	p.request = request{name, deadlineOf(ctx), s.policyFor(ctx, RestartDefault)}
+	p.task[0].body = in
+	n, id, _ := best.submit(&handing{request: &p.request, from: p, tasks: p.task[:], together: 1}, 1)
+	if n == 0 {
+		return false
+	}
+	if ctx.Done() != nil {
+		p.watch(ctx, best, id)
+	}
+	return true
+}
+
+// watch ends the call with its context.
+func (p *Pending) watch(ctx context.Context, l *swarmLane, id uint32) {
+	unwatch := context.AfterFunc(ctx, func() {
+		if l.abandon(id, p, 0) {
+			p.err = taskErrorFor(p.request.name, ctx.Err())
+			close(p.done)
+		}
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unwatch = unwatch; p.over {
+		unwatch()
+	}
+}
+
+func (p *Pending) sinkFor(*swarmLane) sink { return p }
+
+func (p *Pending) settled(*swarmLane) {
+	p.mu.Lock()
+	p.over = true
+	if p.unwatch != nil {
+		p.unwatch()
+	}
+	p.mu.Unlock()
+	close(p.done)
 }
 
 // Done returns a channel that is closed when the answer is there.

@@ -3,7 +3,6 @@ package netio
 import (
 	"errors"
 	"iter"
-	"runtime"
 	"sync"
 )
 
@@ -102,7 +101,6 @@ func (f *feeder) fits(n, size int) bool {
 
 // hand is the goroutine that hands over what is ready, until nothing is.
 func (f *feeder) hand() {
-	runtime.Gosched() // more may be pulled first
 	f.mu.Lock()
 	for len(f.ready) > 0 {
 		ready := f.ready
@@ -138,7 +136,7 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 		}
 	}
 	for len(tasks) > 0 {
-		_, n, _, err := m.swarm.submit(m.ctx, handing{request: r, from: m, tasks: tasks, together: m.options.Batch, here: true})
+		_, n, _, err := m.swarm.submit(m.ctx, &handing{request: r, from: m, tasks: tasks, together: m.options.Batch, here: true})
 		if errors.Is(err, ErrTooLarge) { // it does not stop the others
 			m.add(mapResult{Result{Index: tasks[0].index}, err})
 			tasks = tasks[1:]

@@ -217,7 +217,7 @@ func (s *simulation) submit(n int, p RestartPolicy) {
 		tasks = append(tasks, outgoing{i, binary.LittleEndian.AppendUint32(nil, uint32(i))})
 	}
 	s.mu.Unlock()
-	taken, last, err := lane.submit(handing{request: &request{name: "hold", policy: p}, from: simulatedCaller{s}, tasks: tasks, together: n})
+	taken, last, err := lane.submit(&handing{request: &request{name: "hold", policy: p}, from: simulatedCaller{s}, tasks: tasks, together: n}, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.model.tasks = s.model.tasks[:len(s.model.tasks)-n+taken]; taken == 0 || err != nil { // no room: they were never handed over

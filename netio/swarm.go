@@ -210,7 +210,7 @@ type handing struct {
 
 // submit hands the first n tasks to a lane, at least one, and waits for a free slot if it must. Id is that of the last.
 // The error is that of the first task.
-func (s *Swarm) submit(ctx context.Context, h handing) (l *swarmLane, n int, id uint32, err error) {
+func (s *Swarm) submit(ctx context.Context, h *handing) (l *swarmLane, n int, id uint32, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, 0, 0, taskErrorFor(h.request.name, err)
@@ -222,11 +222,11 @@ func (s *Swarm) submit(ctx context.Context, h handing) (l *swarmLane, n int, id 
 		if best == nil {
 			return nil, 0, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 		}
-		some := h
-		if len(h.tasks) > h.together {
-			some.tasks = h.tasks[:s.share(best, len(h.tasks), h.together)]
+		share := len(h.tasks)
+		if share > h.together {
+			share = s.share(best, share, h.together)
 		}
-		n, id, err := best.submit(some)
+		n, id, err := best.submit(h, share)
 		if n > 0 || err != nil {
 			return best, n, id, err
 		}
@@ -257,10 +257,10 @@ func (s *Swarm) share(best *swarmLane, n, together int) int {
 }
 
 // submitAnywhere tries the lanes that are as good as one that is full.
-func (s *Swarm) submitAnywhere(full *swarmLane, h handing) (l *swarmLane, n int, id uint32, err error) {
+func (s *Swarm) submitAnywhere(full *swarmLane, h *handing) (l *swarmLane, n int, id uint32, err error) {
 	for _, l := range s.lanes {
 		if l != full && l.state.Load() == full.state.Load() {
-			if n, id, err := l.submit(h); n > 0 || err != nil {
+			if n, id, err := l.submit(h, len(h.tasks)); n > 0 || err != nil {
 				return l, n, id, err
 			}
 		}
@@ -269,7 +269,7 @@ func (s *Swarm) submitAnywhere(full *swarmLane, h handing) (l *swarmLane, n int,
 }
 
 // waitForSpace waits until a slot may be free.
-func (s *Swarm) waitForSpace(ctx context.Context, h handing) error {
+func (s *Swarm) waitForSpace(ctx context.Context, h *handing) error {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
 	s.mu.Lock()

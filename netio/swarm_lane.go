@@ -97,11 +97,12 @@ type sender interface{ sinkFor(l *swarmLane) sink }
 // clockMillis is the client's clock of the protocol.
 func clockMillis() uint64 { return uint64(monotonic() / int64(time.Millisecond)) }
 
-// submit puts the first n of these tasks into the outbox, as many as there is room for; n may be 0 without an error. Id
-// is that of the last.
-func (l *swarmLane) submit(h handing) (n int, id uint32, err error) {
+// submit puts the first n of the tasks into the outbox, at most so many, as there is room for; n may be 0 without an
+// error. Id is that of the last. Like all that a call goes through before it waits, it has a small frame: a goroutine made
+// for one call should do with the stack that it begins with.
+func (l *swarmLane) submit(h *handing, most int) (n int, id uint32, err error) {
 	l.mu.Lock()
-	n, id, err = l.enqueue(h)
+	n, id, err = l.enqueue(h, most)
 	mine := n > 0 && h.here && l.claimFlush()
 	if n > 0 && !h.here {
 		l.startFlush()
@@ -117,11 +118,11 @@ func (l *swarmLane) submit(h handing) (n int, id uint32, err error) {
 }
 
 // enqueue is submit without the flush. The caller holds mu.
-func (l *swarmLane) enqueue(h handing) (n int, id uint32, err error) {
+func (l *swarmLane) enqueue(h *handing, most int) (n int, id uint32, err error) {
 	if l.closed {
-		return 0, 0, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
+		return 0, 0, l.errClosed()
 	}
-	if n, err = l.fitting(h); n == 0 {
+	if n, err = l.fitting(h, h.tasks[:most]); n == 0 {
 		return 0, 0, err
 	}
 	now, who := monotonic(), h.from.sinkFor(l)
@@ -180,12 +181,20 @@ func (l *swarmLane) tooLarge(r *request, size int) bool {
 	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.limit || int64(size) > l.windowBytes)
 }
 
+func (l *swarmLane) errTooLarge(r *request, size int) error {
+	return fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, size, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
+}
+
+func (l *swarmLane) errClosed() error {
+	return fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
+}
+
 // mostBytesTogether bounds the bodies that enter the outbox in one step.
 const mostBytesTogether = 256 << 10
 
 // fitting returns how many of the first tasks there is room for: whole frames of together tasks, unless more than the
 // gateway takes at once are wanted in one frame. The error is that the first task is too large for ever. The caller holds mu.
-func (l *swarmLane) fitting(h handing) (n int, err error) {
+func (l *swarmLane) fitting(h *handing, tasks []outgoing) (n int, err error) {
 	used := len(l.slots) - len(l.free)
 	window, bytes, outbox := l.window, l.windowBytes, l.maxKept
 	if window == 0 { // not welcome yet: a few small ones may wait
@@ -195,11 +204,11 @@ func (l *swarmLane) fitting(h handing) (n int, err error) {
 		return 0, nil
 	}
 	size, full := int64(0), false
-	for ; n < len(h.tasks); n++ {
-		body := len(h.tasks[n].body)
+	for ; n < len(tasks); n++ {
+		body := len(tasks[n].body)
 		if l.tooLarge(h.request, body) {
 			if n == 0 {
-				err = fmt.Errorf("%s: task of %d bytes: %w of %d bytes", h.request.name, body, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
+				err = l.errTooLarge(h.request, body)
 			}
 			return n, err
 		}
@@ -217,10 +226,10 @@ func (l *swarmLane) fitting(h handing) (n int, err error) {
 }
 
 // hasRoom reports whether a task like the first of these may be handed over.
-func (l *swarmLane) hasRoom(h handing) bool {
+func (l *swarmLane) hasRoom(h *handing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, err := l.fitting(h)
+	n, err := l.fitting(h, h.tasks)
 	return n > 0 || err != nil
 }
 
