@@ -36,7 +36,7 @@ func (g *Gateway) pollerFor(h *handler, k *link) *poller {
 	defer g.mu.Unlock()
 	p := &g.pollers[h.turn%len(g.pollers)]
 	if *p == nil {
-		*p, _ = newPoller(g.pool.Busy) // without one, a goroutine reads
+		*p, _ = newPoller(g.pool.Busy, g.config.Spin) // without one, a goroutine reads
 	}
 	return *p
 }

@@ -34,6 +34,7 @@ type GatewayConfig struct {
 	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s
 	WriteTimeout     time.Duration // a peer that reads nothing for longer is cut off; default 30 s
 	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
+	Spin             time.Duration // how long to look for more to read before waiting for it, while it comes so soon; default 50 µs, negative: never
 	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
 
 	Compress     Compression   // of what is sent, where it shrinks and the client can expand it; default none

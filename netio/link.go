@@ -26,6 +26,7 @@ type link struct {
 	in      *buffer // bytes that have arrived and are not consumed; nil: none
 	readErr error
 	read    func(fd uintptr) bool // tryRead, kept so that it is allocated once
+	spin    *spinner              // nil: it waits at once
 
 	out net.Buffers
 
@@ -173,7 +174,7 @@ func (k *link) fill() error {
 
 // tryRead reads what is there; false means that nothing is, and that the caller waits until something is.
 func (k *link) tryRead(fd uintptr) bool {
-	if k.readNow(fd) {
+	if k.readNow(fd) || k.spin.wait(func() bool { return k.readNow(fd) }) {
 		return true
 	}
 	if len(k.in.b) == 0 {

@@ -2,12 +2,15 @@
 
 package netio
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // poller is for Linux; elsewhere each connection has a goroutine that reads.
 type poller struct{}
 
-func newPoller(func() bool) (*poller, error) { return nil, errors.ErrUnsupported }
+func newPoller(func() bool, time.Duration) (*poller, error) { return nil, errors.ErrUnsupported }
 
 func (p *poller) close() {}
 

@@ -105,6 +105,7 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 	l.state.Store(int32(state))
 	l.tried(nil)
 	l.swarm.wakeWaiters()
+	k.spin = &spinner{most: l.swarm.config.Spin, worth: l.pingPong}
 	err := k.readLoop(l)
 	l.state.Store(int32(laneConnecting))
 	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
