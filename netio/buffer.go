@@ -2,33 +2,33 @@ package netio
 
 import "sync"
 
-// Buffers come in four sizes, so that an idle lane which keeps one small frame keeps no more than that, and a busy
-// one writes 64 KiB at a time. Larger ones are made to measure and left to the garbage collector.
+// Buffers come in some sizes, so that an idle lane which keeps one small frame keeps no more than that, and a busy one
+// writes 64 KiB at a time. Above that there is one for each doubling, with room for a frame's header beside a body of a
+// round size, up to the default frame limit; larger ones are made to measure and left to the garbage collector.
 const (
 	tinyBuffer   = 128
 	smallBuffer  = 512
 	mediumBuffer = 4 << 10
 	largeBuffer  = 64 << 10
+	beside       = 1 << 10
 )
+
+var bufferSizes = [...]int{tinyBuffer, smallBuffer, mediumBuffer, largeBuffer, 64<<10 + beside, 128<<10 + beside, 256<<10 + beside,
+	512<<10 + beside, 1<<20 + beside, 2<<20 + beside, 4<<20 + beside}
 
 // buffer is a piece of memory with one owner at a time, who hands it on or frees it.
 type buffer struct{ b []byte }
 
-var bufferPools = [...]struct {
-	size int
-	pool sync.Pool
-}{
-	{tinyBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, tinyBuffer)} }}},
-	{smallBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, smallBuffer)} }}},
-	{mediumBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, mediumBuffer)} }}},
-	{largeBuffer, sync.Pool{New: func() any { return &buffer{make([]byte, 0, largeBuffer)} }}},
-}
+var bufferPools [len(bufferSizes)]sync.Pool
 
 // newBuffer returns an empty buffer with room for at least size bytes.
 func newBuffer(size int) *buffer {
-	for i := range bufferPools {
-		if size <= bufferPools[i].size {
-			return bufferPools[i].pool.Get().(*buffer)
+	for i, most := range bufferSizes {
+		if size <= most {
+			if b, ok := bufferPools[i].Get().(*buffer); ok {
+				return b
+			}
+			return &buffer{make([]byte, 0, most)}
 		}
 	}
 	return &buffer{make([]byte, 0, size)}
@@ -39,10 +39,10 @@ func (b *buffer) room() int { return cap(b.b) - len(b.b) }
 
 // free gives the buffer back; the caller no longer touches it.
 func (b *buffer) free() {
-	for i := range bufferPools {
-		if cap(b.b) == bufferPools[i].size {
+	for i, size := range bufferSizes {
+		if cap(b.b) == size {
 			b.b = b.b[:0]
-			bufferPools[i].pool.Put(b)
+			bufferPools[i].Put(b)
 			return
 		}
 	}

@@ -11,7 +11,7 @@ import (
 func TestBufferSizes(t *testing.T) {
 	for _, c := range []struct{ size, want int }{
 		{0, tinyBuffer}, {1, tinyBuffer}, {tinyBuffer, tinyBuffer}, {tinyBuffer + 1, smallBuffer}, {smallBuffer, smallBuffer}, {smallBuffer + 1, mediumBuffer},
-		{mediumBuffer + 1, largeBuffer}, {largeBuffer, largeBuffer}, {largeBuffer + 1, largeBuffer + 1},
+		{mediumBuffer + 1, largeBuffer}, {largeBuffer, largeBuffer}, {largeBuffer + 1, largeBuffer + beside}, {1 << 20, 1<<20 + beside}, {4<<20 + beside + 1, 4<<20 + beside + 1},
 	} {
 		b := newBuffer(c.size)
 		if cap(b.b) != c.want || len(b.b) != 0 || b.room() != c.want {

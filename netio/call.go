@@ -127,7 +127,7 @@ func (s *Swarm) begin(ctx context.Context, p *Pending, name string, in []byte) b
 	if checkName(name) != nil || ctx.Err() != nil {
 		return false // Call says so
 	}
-	best := s.pick()
+	best, _ := s.pick()
 	if best == nil {
 		return false
 	}

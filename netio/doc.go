@@ -5,7 +5,7 @@
 // # The path of a task
 //
 //	Swarm.Call, Swarm.MapWith              call.go, map_feed.go an item becomes a task
-//	→ Swarm.submit picks a lane            swarm.go             the connection with the fewest in flight; waits for room
+//	→ Swarm.submit picks a lane            swarm_pick.go        the connection with the fewest in flight; waits for room
 //	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
 //	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
 //	→ link.write, the wire, link.readLoop  link.go              the one place that knows sockets

@@ -122,7 +122,7 @@ func (s *Swarm) open(ctx context.Context, name string, in []byte, shape proto.Sh
 	if err := ctx.Err(); err != nil {
 		return nil, taskErrorFor(name, err)
 	}
-	l := s.pick()
+	l, _ := s.pick()
 	if l == nil {
 		return nil, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 	}

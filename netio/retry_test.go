@@ -121,7 +121,7 @@ func TestRetryWhenUnreachable(t *testing.T) {
 	s := dial(t, p.url(), &SwarmConfig{Connections: 2, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, GiveUp: 20 * time.Millisecond})
 	p.retarget("tcp://127.0.0.1:1")
 	p.cutAll()
-	eventually(t, "it is given up", func() bool { best := s.pick(); return best == nil })
+	eventually(t, "it is given up", func() bool { best, _ := s.pick(); return best == nil })
 	if got := outcomes(s.MapWith(testContext(t), "echo", numbered(3), MapOptions{Retries: 1})); got[StatusFailed] != 3 {
 		t.Errorf("without a gateway they ended as %v", got)
 	}

@@ -58,7 +58,9 @@ type Swarm struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	waiting atomic.Int32 // callers that wait for a free slot
+	turn    atomic.Uint32 // of the lanes to choose from
+	dialing chan struct{} // a slot for each connection that is being made
+	waiting atomic.Int32  // callers that wait for a free slot
 	retries retryBudget
 
 	mu    sync.Mutex    // guards what follows
@@ -81,6 +83,9 @@ func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) 
 	return s, nil
 }
 
+// dialsAtOnce bounds the connections of a swarm that are being made at a time: a gateway lets only so many wait at its door.
+const dialsAtOnce = 128
+
 // newSwarm returns a swarm without a connection.
 func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	if config == nil {
@@ -94,7 +99,8 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Swarm{config: c, url: url, network: network, address: address, log: c.Logger, space: make(chan struct{})}
+	s := &Swarm{config: c, url: url, network: network, address: address, log: c.Logger, space: make(chan struct{}),
+		dialing: make(chan struct{}, dialsAtOnce)}
 	if !c.NoSession {
 		s.session = newID()
 	}
@@ -189,20 +195,6 @@ func (s *Swarm) Close() error {
 	return nil
 }
 
-// pick returns the lane for a new task: the connection with the fewest in flight; nil when the gateway has been away
-// for too long.
-func (s *Swarm) pick() *swarmLane {
-	var best *swarmLane
-	bestState, bestLoad := laneGone, int32(0)
-	for _, l := range s.lanes {
-		state, load := laneState(l.state.Load()), l.inflight.Load()
-		if state > bestState || state == bestState && state != laneGone && load < bestLoad {
-			best, bestState, bestLoad = l, state, load
-		}
-	}
-	return best
-}
-
 // handing is tasks that are to be handed to a lane, all those of one caller that are ready.
 type handing struct {
 	request  *request
@@ -222,13 +214,13 @@ func (s *Swarm) submit(ctx context.Context, h *handing) (l *swarmLane, n int, id
 		if s.ctx.Err() != nil {
 			return nil, 0, 0, fmt.Errorf("swarm to %s: %w", s.url, ErrClosed)
 		}
-		best := s.pick()
+		best, from := s.pick()
 		if best == nil {
 			return nil, 0, 0, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 		}
 		share := len(h.tasks)
 		if share > h.together {
-			share = s.share(best, share, h.together)
+			share = fairShare(best, from, share, h.together)
 		}
 		n, id, err := best.submit(h, share)
 		if n > 0 || err != nil {
@@ -241,23 +233,6 @@ func (s *Swarm) submit(ctx context.Context, h *handing) (l *swarmLane, n int, id
 			return nil, 0, 0, taskErrorFor(h.request.name, err)
 		}
 	}
-}
-
-// leastShare is how many tasks are worth a write of their own.
-const leastShare = 16
-
-// share returns how many of n new tasks go to the best lane, so that lanes as good as it end up with as many in flight:
-// whole frames.
-func (s *Swarm) share(best *swarmLane, n, together int) int {
-	state, lanes, sum := best.state.Load(), 0, n
-	for _, l := range s.lanes {
-		if l.state.Load() == state {
-			lanes++
-			sum += int(l.inflight.Load())
-		}
-	}
-	share := max(leastShare, (sum+lanes-1)/max(lanes, 1)-int(best.inflight.Load()))
-	return min(n, (share+together-1)/together*together)
 }
 
 // submitAnywhere tries the lanes that are as good as one that is full.
@@ -279,7 +254,7 @@ func (s *Swarm) waitForSpace(ctx context.Context, h *handing) error {
 	s.mu.Lock()
 	space := s.space
 	s.mu.Unlock()
-	best := s.pick()
+	best := least(s.lanes)
 	for _, l := range s.lanes { // one may have become free before we counted as waiting
 		if best == nil || l.state.Load() == best.state.Load() && l.hasRoom(h) {
 			return nil

@@ -123,6 +123,12 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 // connect dials and shakes hands.
 func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 	s := l.swarm
+	select {
+	case s.dialing <- struct{}{}:
+		defer func() { <-s.dialing }()
+	case <-ctx.Done():
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, ctx.Err())
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
 	conn, err := s.dial(ctx)

@@ -56,8 +56,8 @@ const (
 	taskHeld            // its TaskFunc has returned without it
 )
 
-// keptTasks is the largest batch whose memory is used again.
-const keptTasks = 1024
+// keptTasks is the largest batch whose memory is used again: more than the small tasks of a frame that fills its buffer.
+const keptTasks = 4096
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
