@@ -21,7 +21,9 @@ type role struct {
 }
 
 type order struct {
-	Run time.Duration // a client does a round; 0: only tell the usage
+	Run  time.Duration // a client does a round; 0: only tell the usage
+	Rate float64       // tasks/s to offer; 0: as many as the load keeps in flight
+	Seed uint64        // of the schedule
 }
 
 type reply struct {
@@ -29,7 +31,8 @@ type reply struct {
 	Address string `json:",omitempty"` // of a server
 	Usage   usage  // of this process, CPU of the round alone if it did one
 
-	Tasks    int
+	Tasks    int // answered
+	Offered  int // that were due, with a rate
 	Elapsed  time.Duration
 	P50, P99 float64 // µs
 }
@@ -94,11 +97,24 @@ func obey(d driver, o order) reply {
 	}
 	runtime.GC()
 	before, start := usageNow(), time.Now()
-	w, err := d.run(o.Run)
+	w, err := drive(d, o)
 	elapsed, used := time.Since(start), usageNow()
 	if err != nil {
 		return reply{Error: err.Error()}
 	}
 	used.CPU -= before.CPU
-	return reply{Usage: used, Tasks: w.tasks, Elapsed: elapsed, P50: w.latencies.quantile(0.5), P99: w.latencies.quantile(0.99)}
+	return reply{Usage: used, Tasks: w.tasks, Offered: w.offered, Elapsed: elapsed,
+		P50: w.latencies.quantile(0.5), P99: w.latencies.quantile(0.99)}
+}
+
+// drive does a round.
+func drive(d driver, o order) (work, error) {
+	if o.Rate == 0 {
+		return d.run(o.Run)
+	}
+	open, ok := d.(openDriver)
+	if !ok {
+		return work{}, fmt.Errorf("%T sends by no schedule", d)
+	}
+	return open.offer(offer{rate: o.Rate, round: o.Run, seed: o.Seed})
 }

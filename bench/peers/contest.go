@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -15,9 +16,10 @@ type plan struct {
 
 // sample is one round of one peer.
 type sample struct {
-	rate                 float64 // tasks/s
+	rate                 float64 // tasks/s, or chunks/s
+	answered             float64 // of what was offered, in an open loop
 	p50, p99             float64 // µs, of a message
-	clientCPU, serverCPU float64 // µs a task
+	clientCPU, serverCPU float64 // µs a task, or chunk
 	serverRSS            float64 // bytes, at the end of the round
 }
 
@@ -37,7 +39,10 @@ func (r result) med(f func(s sample) float64) float64 {
 	return median(values)
 }
 
-func (r result) rate() float64 { return r.med(func(s sample) float64 { return s.rate }) }
+func (r result) rate() float64     { return r.med(func(s sample) float64 { return s.rate }) }
+func (r result) answered() float64 { return r.med(func(s sample) float64 { return s.answered }) }
+func (r result) p50() float64      { return r.med(func(s sample) float64 { return s.p50 }) }
+func (r result) p99() float64      { return r.med(func(s sample) float64 { return s.p99 }) }
 
 // over returns the median of the ratios of r's rate to other's, round by round: neighbours in time.
 func (r result) over(other result) float64 {
@@ -48,86 +53,111 @@ func (r result) over(other result) float64 {
 	return median(values)
 }
 
-// pair is a peer's two processes.
-type pair struct{ server, client *process }
-
-func (p pair) stop() {
-	for _, child := range []*process{p.client, p.server} {
-		if child != nil {
-			child.stop()
-		}
-	}
+// contestant is a peer's two processes under one load.
+type contestant struct {
+	peer           peer
+	server, client *process
+	err            error // it takes part no more
 }
 
-func startPair(p peer, l load, procs int) (pair, error) {
-	server, err := start(role{Peer: p.name, Load: l.Name}, procs)
-	if err != nil {
-		return pair{}, fmt.Errorf("server: %w", err)
+// lineUp starts those who do the load and lets each warm up. Who fails is there with its error.
+func lineUp(l load, chosen []peer, pl plan, warmUp order) []*contestant {
+	var all []*contestant
+	for _, p := range chosen {
+		if !p.does(l) {
+			continue
+		}
+		c := &contestant{peer: p}
+		all = append(all, c)
+		if c.err = c.start(l, pl.procs); c.err == nil {
+			_, c.err = c.round(warmUp)
+		}
+		if c.err != nil {
+			pl.note("%s, %s: %v", l.Name, p.name, c.err)
+		}
 	}
-	client, err := start(role{Peer: p.name, Load: l.Name, Address: server.ready.Address}, procs)
-	if err != nil {
-		server.stop()
-		return pair{}, fmt.Errorf("client: %w", err)
+	return all
+}
+
+func (c *contestant) start(l load, procs int) (err error) {
+	if c.server, err = start(role{Peer: c.peer.name, Load: l.Name}, procs); err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
-	return pair{server, client}, nil
+	if c.client, err = start(role{Peer: c.peer.name, Load: l.Name, Address: c.server.ready.Address}, procs); err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	return nil
+}
+
+// stopAll ends their processes and returns when they are gone.
+func stopAll(all []*contestant) {
+	var stopping sync.WaitGroup
+	for _, c := range all {
+		for _, child := range []*process{c.client, c.server} {
+			if child != nil {
+				stopping.Go(child.stop)
+			}
+		}
+	}
+	stopping.Wait()
 }
 
 // round measures once.
-func (p pair) round(d time.Duration) (sample, error) {
-	before, err := p.server.ask(order{})
+func (c *contestant) round(o order) (sample, error) {
+	before, err := c.server.ask(order{})
 	if err != nil {
 		return sample{}, fmt.Errorf("server: %w", err)
 	}
-	done, err := p.client.ask(order{Run: d})
+	done, err := c.client.ask(o)
 	if err != nil {
 		return sample{}, fmt.Errorf("client: %w", err)
 	}
-	after, err := p.server.ask(order{})
+	after, err := c.server.ask(order{})
 	if err != nil {
 		return sample{}, fmt.Errorf("server: %w", err)
 	}
-	if done.Tasks == 0 {
-		return sample{}, fmt.Errorf("no task was answered in %v", done.Elapsed)
+	if done.Tasks == 0 && o.Rate == 0 {
+		return sample{}, fmt.Errorf("nothing was answered in %v", done.Elapsed)
 	}
-	perTask := func(d time.Duration) float64 { return float64(d) / 1e3 / float64(done.Tasks) }
+	perTask := func(d time.Duration) float64 { return float64(d) / 1e3 / float64(max(done.Tasks, 1)) }
 	return sample{
-		rate: float64(done.Tasks) / done.Elapsed.Seconds(), p50: done.P50, p99: done.P99,
+		rate: float64(done.Tasks) / done.Elapsed.Seconds(), answered: float64(done.Tasks) / float64(max(done.Offered, 1)),
+		p50: done.P50, p99: done.P99,
 		clientCPU: perTask(done.Usage.CPU), serverCPU: perTask(after.Usage.CPU - before.Usage.CPU),
 		serverRSS: float64(after.Usage.RSS),
 	}, nil
 }
 
-// contest puts the peers under a load in turn, A B C A B C, after a warm-up of each that does not count. One that fails
-// keeps the rounds it had, and takes part no more.
-func contest(l load, chosen []peer, pl plan) []result {
-	var results []result
-	var pairs []pair
-	for _, p := range chosen {
-		if !p.does(l) {
-			continue
-		}
-		both, err := startPair(p, l, pl.procs)
-		if err == nil {
-			defer both.stop()
-			_, err = both.round(max(pl.round/2, 50*time.Millisecond))
-		}
-		results, pairs = append(results, result{peer: p, err: err}), append(pairs, both)
-	}
+// takeTurns lets them do their rounds, A B C A B C. One that fails keeps the rounds it had, and takes part no more.
+func takeTurns(all []*contestant, pl plan, o order, did func(c *contestant, n int, s sample)) []result {
+	results := make([]result, len(all))
 	for n := range pl.rounds {
-		for i := range results {
-			r := &results[i]
-			if r.err != nil {
+		o.Seed = uint64(n)
+		for i, c := range all {
+			if c.err != nil {
 				continue
 			}
-			s, err := pairs[i].round(pl.round)
+			s, err := c.round(o)
 			if err != nil {
-				r.err = err
-				pl.note("%s, %s: %v", l.Name, r.peer.name, err)
+				c.err = err
+				pl.note("%s: %v", c.peer.name, err)
 				continue
 			}
-			r.rounds = append(r.rounds, s)
-			pl.note("%s, round %d: %s %.0f tasks/s", l.Name, n+1, r.peer.name, s.rate)
+			results[i].rounds = append(results[i].rounds, s)
+			did(c, n+1, s)
 		}
+	}
+	for i, c := range all {
+		results[i].peer, results[i].err = c.peer, c.err
 	}
 	return results
+}
+
+// contest is a closed loop: the peers keep the load up in turn, after a warm-up that does not count.
+func contest(l load, chosen []peer, pl plan) []result {
+	all := lineUp(l, chosen, pl, order{Run: max(pl.round/2, 50*time.Millisecond)})
+	defer stopAll(all)
+	return takeTurns(all, pl, order{Run: pl.round}, func(c *contestant, n int, s sample) {
+		pl.note("%s, round %d: %s %.0f %ss/s", l.Name, n, c.peer.name, s.rate, l.unit())
+	})
 }

@@ -35,7 +35,10 @@ type drpcHandler struct {
 	batch int
 }
 
-func (h *drpcHandler) HandleRPC(stream drpc.Stream, _ string) error {
+func (h *drpcHandler) HandleRPC(stream drpc.Stream, name string) error {
+	if name == drpcFeed {
+		return feedDRPC(stream)
+	}
 	var message, answer []byte
 	for {
 		if err := stream.MsgRecv(&message, rawEncoding{}); err != nil {

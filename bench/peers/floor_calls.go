@@ -34,7 +34,7 @@ func dialFloorCalls(address string, l load) (driver, error) {
 			}
 			return nil, err
 		}
-		c := &callConn{conn: conn, wake: make(chan struct{}, 1), waiters: make([]callWaiter, l.InFlight/l.Conns)}
+		c := &callConn{conn: conn, wake: make(chan struct{}, 1), waiters: make([]callWaiter, l.slots())}
 		for i := range c.waiters {
 			c.waiters[i].done = make(chan error, 1)
 		}

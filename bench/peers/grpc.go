@@ -58,7 +58,10 @@ func serveGRPC(l load, t table) (string, error) {
 		ServiceName: "table.Table",
 		HandlerType: (*any)(nil),
 		Methods:     []grpc.MethodDesc{{MethodName: "Answer", Handler: answerUnary}},
-		Streams:     []grpc.StreamDesc{{StreamName: "Stream", Handler: answerStream, ServerStreams: true, ClientStreams: true}},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "Stream", Handler: answerStream, ServerStreams: true, ClientStreams: true},
+			{StreamName: "Feed", Handler: feedStream, ServerStreams: true},
+		},
 	}, &grpcService{t, l.Batch})
 	go func() { _ = s.Serve(ln) }()
 	return ln.Addr().String(), nil
@@ -95,15 +98,24 @@ func dialGRPC(address string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{})))
 }
 
-func dialGRPCUnary(address string, l load) (driver, error) {
+// dialGRPCs returns so many connections.
+func dialGRPCs(address string, n int) ([]*grpc.ClientConn, error) {
 	var conns []*grpc.ClientConn
-	for range l.Conns {
+	for range n {
 		c, err := dialGRPC(address)
 		if err != nil {
 			closeAll(conns)
 			return nil, err
 		}
 		conns = append(conns, c)
+	}
+	return conns, nil
+}
+
+func dialGRPCUnary(address string, l load) (driver, error) {
+	conns, err := dialGRPCs(address, l.Conns)
+	if err != nil {
+		return nil, err
 	}
 	ctx := context.Background()
 	return newCallers(l, func(user int, message []byte) (answer []byte, err error) {

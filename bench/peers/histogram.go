@@ -32,7 +32,7 @@ func (h *histogram) merge(o *histogram) {
 	h.n += o.n
 }
 
-// quantile returns the middle of the bucket that q of the latencies do not exceed, in microseconds.
+// quantile returns the middle of the bucket that q of the latencies do not exceed, in microseconds; 0 of none.
 func (h *histogram) quantile(q float64) float64 {
 	rank := int(q * float64(h.n))
 	for i, c := range h.counts {

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -25,11 +26,12 @@ func main() {
 func runParent(args []string) error {
 	flags := flag.NewFlagSet("peers", flag.ExitOnError)
 	names := flags.String("peers", "", "who takes part, by name or family (shoal, floor, grpc, nats), separated by commas; default: all\n"+peerNames())
-	loadNames := flags.String("loads", "", "loads: one, 64, 1024, batch; default: all")
+	loadNames := flags.String("loads", "", "loads: one, 64, 1024, batch, stream1, stream4; default: all")
+	open := flags.Bool("open", true, "also latencies at offered rates")
 	rounds := flags.Int("rounds", 3, "rounds of each peer and load")
 	round := flags.Duration("time", 2*time.Second, "length of a round")
 	procs := flags.Int("procs", 2, "GOMAXPROCS of each process")
-	svg := flags.String("svg", "", "file for a plot of tasks/s")
+	svg := flags.String("svg", "", "folder for plots, "+rateFile+" and "+latencyFile+"; default: none")
 	quiet := flags.Bool("q", false, "say nothing while measuring")
 	_ = flags.Parse(args) // it exits
 	switch {
@@ -51,24 +53,43 @@ func runParent(args []string) error {
 		note = func(string, ...any) {}
 	}
 	printSetting(chosen, *rounds, *round, *procs)
-	var outcomes []outcome
-	for _, l := range chosenLoads {
-		o := newOutcome(l, contest(l, chosen, plan{*rounds, *round, *procs, note}))
-		o.print(os.Stdout)
-		outcomes = append(outcomes, o)
+	m := measured{}
+	m.closedLoops(os.Stdout, chosenLoads, chosen, plan{*rounds, *round, *procs, note})
+	if *open {
+		m.openLoops(os.Stdout, chosen, plan{*rounds, *round, *procs, note})
 	}
 	if *svg == "" {
 		return nil
 	}
-	f, err := os.Create(*svg)
-	if err != nil {
-		return err
+	return m.plot(*svg)
+}
+
+// measured is what a run has found out.
+type measured struct {
+	outcomes []outcome
+	ladders  []ladder
+}
+
+func (m *measured) closedLoops(w io.Writer, loads []load, chosen []peer, pl plan) {
+	for _, l := range loads {
+		o := newOutcome(l, contest(l, chosen, pl))
+		o.print(w)
+		m.outcomes = append(m.outcomes, o)
 	}
-	if err := writeSVG(f, outcomes); err != nil {
-		_ = f.Close()
-		return err
+}
+
+// openLoops follows closedLoops, whose highest rates it needs.
+func (m *measured) openLoops(w io.Writer, chosen []peer, pl plan) {
+	for _, o := range m.outcomes {
+		if o.load.Open == "" {
+			continue
+		}
+		if l, ok := climb(o, chosen, pl); ok {
+			l.print(w)
+			m.ladders = append(m.ladders, l)
+		}
 	}
-	return f.Close()
+	printHalves(w, m.ladders)
 }
 
 func peerNames() string {

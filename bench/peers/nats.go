@@ -12,14 +12,23 @@ import (
 // The broker and those who answer are one process, joined by TCP as they would be as two. Each connection of a client
 // has a subject and, behind the broker, a connection of its own that answers.
 
-func serveNATS(l load, t table) (string, error) {
+// startNATS starts a broker that ends with the process.
+func startNATS() (*natsserver.Server, error) {
 	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoLog: true, NoSigs: true})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	go s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
-		return "", errors.New("the NATS server does not start")
+		return nil, errors.New("the NATS server does not start")
+	}
+	return s, nil
+}
+
+func serveNATS(l load, t table) (string, error) {
+	s, err := startNATS()
+	if err != nil {
+		return "", err
 	}
 	for i := range l.Conns {
 		c, err := nats.Connect(s.ClientURL())
@@ -84,7 +93,7 @@ func dialNATSPipe(url string, l load) (driver, error) {
 			return nil, err
 		}
 		p := &natsPipeConn{conn: c, subject: natsPipe + strconv.Itoa(i), inbox: nats.NewInbox(),
-			answers: make(chan *nats.Msg, 2*l.InFlight), closed: make(chan struct{})}
+			answers: make(chan *nats.Msg, l.slots()+1), closed: make(chan struct{})}
 		if _, err := c.ChanSubscribe(p.inbox, p.answers); err != nil {
 			c.Close()
 			return nil, err

@@ -12,6 +12,7 @@ import (
 type peer struct {
 	name  string
 	about string                                                // for the reader of the table
+	feed  bool                                                  // it does the loads that are streams, and no others
 	skip  func(l load) bool                                     // loads that it does not do; nil: it does all
 	serve func(l load, t table) (address string, err error)     // in the server's process, until that ends
 	dial  func(address string, l load) (driver driver, e error) // in the client's process
@@ -24,15 +25,21 @@ type driver interface {
 
 // work is what a round has done.
 type work struct {
-	tasks     int
-	latencies *histogram // of messages
+	tasks     int        // or chunks
+	offered   int        // tasks that were due, where that is by a schedule
+	latencies *histogram // of messages; of chunks none
 }
 
-// shoalFamily are the peers that ratios are taken of.
-const shoalFamily = "shoal"
+const (
+	shoalFamily = "shoal" // the peers that ratios are taken of
+	floorFamily = "floor" // what nobody would use
+)
 
 // peers are in the order in which they take turns.
-var peers = []peer{
+var peers = slices.Concat(answering, feeding, zmqPeers)
+
+// answering are those that answer tasks.
+var answering = []peer{
 	{name: "shoal-calls", about: "netio.Swarm.Call, a goroutine for each task in flight", skip: isBatch, serve: serveShoal, dial: dialShoalCalls},
 	{name: "shoal-map", about: "one netio.Swarm.MapWith", serve: serveShoal, dial: dialShoalMap},
 	{name: "floor", about: "net.Conn and bufio, a goroutine to write and one to read each connection", serve: serveFloor, dial: dialFloor},
@@ -45,15 +52,27 @@ var peers = []peer{
 	{name: "drpc", about: "storj.io/drpc, raw bytes, one bidirectional stream a connection", serve: serveDRPC, dial: dialDRPC},
 }
 
+// feeding are those that send streams.
+var feeding = []peer{
+	{name: "shoal-feed", about: "netio.Gateway.HandleStream and netio.Swarm.Stream", feed: true, serve: serveShoalFeed, dial: dialShoalFeed},
+	{name: "floor-feed", about: "net.Conn and bufio", feed: true, serve: serveFloorFeed, dial: dialFloorFeed},
+	{name: "grpc-feed", about: "gRPC-Go, raw bytes, one server stream a connection", feed: true, serve: serveGRPC, dial: dialGRPCFeed},
+	{name: "nats-feed", about: "NATS, a subject a connection, acknowledged by windows", feed: true, serve: serveNATSFeed, dial: dialNATSFeed},
+	{name: "drpc-feed", about: "storj.io/drpc, raw bytes, one server stream a connection", feed: true, serve: serveDRPC, dial: dialDRPCFeed},
+}
+
 func isBatch(l load) bool { return l.Batch > 1 }
 
-func (p peer) does(l load) bool { return p.skip == nil || !p.skip(l) }
+func (p peer) does(l load) bool { return p.feed == l.Stream && (p.skip == nil || !p.skip(l)) }
 
 // family is the part of the name before the dash.
 func (p peer) family() string {
 	family, _, _ := strings.Cut(p.name, "-")
 	return family
 }
+
+// isOther tells whether it is what a user would pick instead of shoal.
+func (p peer) isOther() bool { return p.family() != shoalFamily && p.family() != floorFamily }
 
 func findPeer(name string) (peer, error) {
 	if i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name }); i >= 0 {

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,27 +22,59 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEveryPeer puts every peer under every load for a moment.
+// TestEveryPeer puts every peer under every load for a moment, and then under every offered rate that it keeps up with.
 func TestEveryPeer(t *testing.T) {
-	var outcomes []outcome
-	for _, l := range loads {
-		o := newOutcome(l, contest(l, peers, plan{1, 20 * time.Millisecond, 2, t.Logf}))
+	pl := plan{1, 20 * time.Millisecond, 2, t.Logf}
+	m := measured{}
+	var tables strings.Builder
+	m.closedLoops(&tables, loads, peers, pl)
+	for _, o := range m.outcomes {
+		if len(o.results) < len(feeding) {
+			t.Errorf("%s: %d results", o.load.Name, len(o.results))
+		}
 		for _, r := range o.results {
 			if r.err != nil || len(r.rounds) != 1 || r.rate() <= 0 {
-				t.Errorf("%s, %s: %d rounds, %v", l.Name, r.peer.name, len(r.rounds), r.err)
+				t.Errorf("%s, %s: %d rounds, %v", o.load.Name, r.peer.name, len(r.rounds), r.err)
 			}
 		}
-		outcomes = append(outcomes, o)
 	}
-	var b bytes.Buffer
-	if err := writeSVG(&b, outcomes); err != nil {
+	pl.round = openPart * 60 * time.Millisecond // long enough for a stall of the machine
+	m.openLoops(&tables, peers, pl)
+	if len(m.ladders) != 3 {
+		t.Errorf("%d open loops", len(m.ladders))
+	}
+	for _, l := range m.ladders {
+		for i, rung := range l.rungs {
+			for _, r := range rung.results {
+				if r.err != nil || len(r.rounds) != 1 || r.answered() > 1 || i == 0 && r.answered() == 0 || r.p99() < r.p50() || r.p50() <= 0 {
+					t.Errorf("%s, %s at %.0f tasks/s: %v, %v", l.load.Name, r.peer.name, rung.rate, r.rounds, r.err)
+				}
+			}
+		}
+		if len(l.rungs[0].results) < len(answering)-2 {
+			t.Errorf("%s: %d took part", l.load.Name, len(l.rungs[0].results))
+		}
+	}
+	folder := t.TempDir()
+	if err := m.plot(folder); err != nil {
 		t.Fatal(err)
 	}
-	for d := xml.NewDecoder(&b); ; {
+	for _, name := range []string{rateFile, latencyFile} {
+		checkXML(t, filepath.Join(folder, name))
+	}
+}
+
+func checkXML(t *testing.T, name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for d := xml.NewDecoder(f); ; {
 		if _, err := d.Token(); errors.Is(err, io.EOF) {
-			break
+			return
 		} else if err != nil {
-			t.Fatal("plot:", err)
+			t.Fatal(name, err)
 		}
 	}
 }
@@ -54,7 +86,7 @@ func TestHeadlineAndRatios(t *testing.T) {
 		}
 		return s
 	}
-	o := newOutcome(load{Title: "x"}, []result{
+	o := newOutcome(load{Title: "x", Headline: "shoal-map"}, []result{
 		{peer: peer{name: "floor"}, rounds: rounds(100, 200, 400)},
 		{peer: peer{name: "shoal-calls"}, rounds: rounds(50)},
 		{peer: peer{name: "shoal-map"}, rounds: rounds(50, 300, 200)},
@@ -86,7 +118,7 @@ func TestAnswers(t *testing.T) {
 
 func TestChoosePeers(t *testing.T) {
 	chosen, err := choosePeers("grpc,shoal-map")
-	if err != nil || len(chosen) != 3 {
+	if err != nil || len(chosen) != 4 {
 		t.Errorf("chose %d, %v", len(chosen), err)
 	}
 	if _, err := choosePeers("shoal,gnet"); err == nil {

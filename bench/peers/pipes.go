@@ -28,17 +28,15 @@ type pipes struct {
 
 type pipeConn struct {
 	pipe
-	batch  int
-	cursor cursor
-	sent   []time.Duration // when each id was written, after start
-	start  time.Time
-	hist   *histogram
-	stop   atomic.Bool
-
-	wake chan struct{} // one slot: ids were handed back
-
-	mu   sync.Mutex
-	free []uint32
+	batch   int
+	cursor  cursor
+	message []byte // the writer's
+	sent    []time.Duration
+	start   time.Time
+	hist    *histogram // the reader's
+	slots   *slots
+	burst   int // answers after which ids are handed back although more have come
+	stop    atomic.Bool
 }
 
 // newPipes opens the connections of the load.
@@ -51,30 +49,41 @@ func newPipes(l load, open func(i int) (pipe, error)) (*pipes, error) {
 			closeAll(p.conns)
 			return nil, err
 		}
-		ids := l.messages() / l.Conns
-		c := &pipeConn{pipe: opened, batch: l.Batch, cursor: newCursor(keys, i), sent: make([]time.Duration, ids), wake: make(chan struct{}, 1)}
-		for id := range ids {
-			c.free = append(c.free, uint32(id))
-		}
-		p.conns = append(p.conns, c)
+		p.conns = append(p.conns, &pipeConn{pipe: opened, batch: l.Batch, cursor: newCursor(keys, i),
+			sent: make([]time.Duration, l.slots()), slots: newSlots()})
 	}
 	return p, nil
 }
 
 // run keeps the window full for so long and waits for the last answers.
 func (p *pipes) run(d time.Duration) (work, error) {
-	start := time.Now()
+	late := time.AfterFunc(d, func() {
+		for _, c := range p.conns {
+			c.stop.Store(true)
+		}
+	})
+	defer late.Stop()
+	ids := p.load.messages() / p.load.Conns
+	return p.drive(time.Now(), ids, ids, func(c *pipeConn, _ int) error { return c.write() })
+}
+
+// drive runs a writer and a reader on every connection, with so many ids in flight on each, until the writers return
+// and the last answers are there.
+func (p *pipes) drive(start time.Time, ids, burst int, write func(c *pipeConn, i int) error) (work, error) {
 	var running sync.WaitGroup
 	errs := make([]error, 2*len(p.conns))
 	for i, c := range p.conns {
-		c.start, c.hist = start, &histogram{}
+		c.start, c.hist, c.burst = start, &histogram{}, burst
+		c.slots.reset(ids)
 		c.stop.Store(false)
-		running.Go(func() { errs[2*i] = c.ended(c.write()) })
+		running.Go(func() {
+			err := write(c, i)
+			if err == nil {
+				err = c.sendLast()
+			}
+			errs[2*i] = c.ended(err)
+		})
 		running.Go(func() { errs[2*i+1] = c.ended(c.read()) })
-	}
-	time.Sleep(d)
-	for _, c := range p.conns {
-		c.stop.Store(true)
 	}
 	running.Wait()
 	total := &histogram{}
@@ -89,38 +98,39 @@ func (c *pipeConn) ended(err error) error {
 	if err != nil {
 		c.stop.Store(true)
 		_ = c.Close()
-		c.wakeUp()
+		c.slots.wakeUp()
 	}
 	return err
-}
-
-func (c *pipeConn) wakeUp() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
 }
 
 // lastID is that of the message after which a round is over.
 const lastID = ^uint32(0)
 
+func (c *pipeConn) sendLast() error {
+	if err := c.sendNext(lastID); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+// sendNext sends the next message under an id.
+func (c *pipeConn) sendNext(id uint32) error {
+	c.message = c.cursor.appendMessage(binary.LittleEndian.AppendUint32(c.message[:0], id), c.batch)
+	return c.send(c.message)
+}
+
 // write sends a message for each free id, until told to stop.
 func (c *pipeConn) write() error {
-	var ids []uint32
-	var message []byte
 	for !c.stop.Load() {
-		c.mu.Lock()
-		ids, c.free = c.free, ids[:0]
-		c.mu.Unlock()
+		ids := c.slots.takeAll()
 		if len(ids) == 0 {
-			<-c.wake
+			c.slots.wait()
 			continue
 		}
 		now := time.Since(c.start)
 		for _, id := range ids {
 			c.sent[id] = now
-			message = c.cursor.appendMessage(binary.LittleEndian.AppendUint32(message[:0], id), c.batch)
-			if err := c.send(message); err != nil {
+			if err := c.sendNext(id); err != nil {
 				return err
 			}
 		}
@@ -128,14 +138,13 @@ func (c *pipeConn) write() error {
 			return err
 		}
 	}
-	message = c.cursor.appendMessage(binary.LittleEndian.AppendUint32(message[:0], lastID), c.batch)
-	if err := c.send(message); err != nil {
-		return err
-	}
-	return c.flush()
+	return nil
 }
 
-// read takes answers until that of the last message.
+// clockEvery is how many answers of one burst share a look at the clock.
+const clockEvery = 32
+
+// read takes answers until that of the last message. A latency is counted from when the message was written, or was due.
 func (c *pipeConn) read() error {
 	var back []uint32
 	now := time.Duration(0)
@@ -152,18 +161,18 @@ func (c *pipeConn) read() error {
 		}
 		id := binary.LittleEndian.Uint32(answer)
 		if id != lastID {
-			if len(back) == 0 {
+			if int(id) >= len(c.sent) {
+				return errWrongAnswer
+			}
+			if len(back)%clockEvery == 0 {
 				now = time.Since(c.start)
 			}
 			c.hist.add(now - c.sent[id])
 			back = append(back, id)
 		}
-		if !more || len(back) == len(c.sent) || id == lastID {
-			c.mu.Lock()
-			c.free = append(c.free, back...)
-			c.mu.Unlock()
+		if !more || len(back) >= c.burst || id == lastID {
+			c.slots.give(back...)
 			back = back[:0]
-			c.wakeUp()
 		}
 		if id == lastID {
 			return nil

@@ -18,20 +18,25 @@ func newOutcome(l load, results []result) outcome {
 	return outcome{l, results}
 }
 
-// headline returns shoal's result that the others are compared with: that of Call or that of Map, as the load says, or
-// the one there is.
+// headline returns shoal's result that the others are compared with: the one that the load says, or the one there is.
 func (o outcome) headline() (result, bool) {
-	want := "shoal-map"
-	if o.load.Calls {
-		want = "shoal-calls"
-	}
 	var found result
 	for _, r := range o.results {
-		if r.peer.family() == shoalFamily && len(r.rounds) > 0 && (found.rounds == nil || r.peer.name == want) {
+		if r.peer.family() == shoalFamily && len(r.rounds) > 0 && (found.rounds == nil || r.peer.name == o.load.Headline) {
 			found = r
 		}
 	}
 	return found, found.rounds != nil
+}
+
+// best returns the fastest of those who are neither shoal nor a floor, or if there is none the fastest of all.
+func (o outcome) best() (best result, ok bool) {
+	for _, r := range o.results {
+		if len(r.rounds) > 0 && (!ok || !best.peer.isOther() && r.peer.isOther()) {
+			best, ok = r, true
+		}
+	}
+	return best, ok
 }
 
 // print writes a markdown table.
@@ -42,7 +47,8 @@ func (o outcome) print(w io.Writer) {
 	if compare {
 		ratio = shoal.peer.name + " / it"
 	}
-	fmt.Fprintf(w, "| | tasks/s | %s | p50 µs | p99 µs | CPU µs a task, client | server | server RSS MiB | tasks/s, lowest–highest |\n", ratio)
+	unit := o.load.unit()
+	fmt.Fprintf(w, "| | %ss/s | %s | p50 µs | p99 µs | CPU µs a %s, client | server | server RSS MiB | %[1]ss/s, lowest–highest |\n", unit, ratio, unit)
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, r := range o.results {
 		if len(r.rounds) == 0 {
@@ -53,18 +59,26 @@ func (o outcome) print(w io.Writer) {
 		if compare && r.peer.name != shoal.peer.name {
 			times = fmt.Sprintf("%.2f", shoal.over(r))
 		}
-		name := r.peer.name
-		if r.peer.family() == shoalFamily {
-			name = "**" + name + "**"
-		}
+		name := emphasized(r.peer)
 		if r.err != nil {
 			name += fmt.Sprintf(" (%d rounds, then failed)", len(r.rounds))
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %.0f | %.0f | %.2f | %.2f | %.0f | %s |\n", name, count(r.rate()), times,
-			r.med(func(s sample) float64 { return s.p50 }), r.med(func(s sample) float64 { return s.p99 }),
+		p50, p99 := fmt.Sprintf("%.0f", r.p50()), fmt.Sprintf("%.0f", r.p99())
+		if o.load.Stream {
+			p50, p99 = "–", "–"
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %.2f | %.2f | %.0f | %s |\n", name, count(r.rate()), times, p50, p99,
 			r.med(func(s sample) float64 { return s.clientCPU }), r.med(func(s sample) float64 { return s.serverCPU }),
 			r.med(func(s sample) float64 { return s.serverRSS })/(1<<20), r.spread())
 	}
+}
+
+// emphasized returns the name, and shoal's in bold.
+func emphasized(p peer) string {
+	if p.family() == shoalFamily {
+		return "**" + p.name + "**"
+	}
+	return p.name
 }
 
 // spread returns the lowest and the highest rate.

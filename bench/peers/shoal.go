@@ -56,7 +56,7 @@ func dialShoalMap(url string, l load) (driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shoalMap{sw, l, tableKeys(clientSeed)}, nil
+	return &shoalMap{swarm: sw, load: l, keys: tableKeys(clientSeed)}, nil
 }
 
 // shoalMap is one Map that keeps the load's tasks in flight.
@@ -64,6 +64,7 @@ type shoalMap struct {
 	swarm *netio.Swarm
 	load  load
 	keys  []byte
+	dues  []itemDue // when items were due, in an open loop; that of an index is at the index modulo their number
 }
 
 func (m *shoalMap) run(d time.Duration) (work, error) {
