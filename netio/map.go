@@ -54,7 +54,7 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 		}
 		feeding, stop := context.WithCancel(ctx)
 		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1)}
-		m.feeder = feeder{m: m, room: make(chan struct{}, 1)}
+		m.feeder = feeder{m: m, room: make(chan struct{}, 1), offer: make(chan struct{}, 1)}
 		m.sinks = make([]mapSink, len(s.lanes))
 		if len(s.config.Interceptors) > 0 {
 			m.calling = make(chan struct{}, interceptedAtOnce)

@@ -7,18 +7,19 @@ import (
 )
 
 // feeder hands the items of a Map to lanes. One goroutine pulls them; it may be inside the caller's iterator for as long
-// as that likes, so another one, which is there only while something is to be handed over, does that. It takes all that has
-// been pulled meanwhile in one step, so that fast input costs little for each item, and slow input is not delayed.
+// as that likes, so another one hands them over. That takes all that has been pulled meanwhile in one step, so that fast
+// input costs little for each item, and slow input is not delayed.
 type feeder struct {
-	m    *mapRun
-	room chan struct{} // one slot: results were yielded, or what was pulled is being handed over
+	m     *mapRun
+	room  chan struct{} // one slot: results were yielded, or what was pulled is being handed over
+	offer chan struct{} // one slot: something is ready, or no more items come
 
 	mu      sync.Mutex // guards what follows
 	pulled  int64
 	ready   []outgoing // pulled, and not yet on their way to a lane
 	bytes   int        // of their bodies
 	spare   []outgoing // memory for the next that are ready
-	handing bool       // hand is under way
+	handing bool       // hand has something to do, and knows it
 	refused bool       // no more items are wanted
 	ended   bool       // no more items come
 }
@@ -35,13 +36,14 @@ func (f *feeder) pulledAll() (n int64, all bool) {
 
 // feed pulls the items, and makes them ready a frame at a time.
 func (f *feeder) feed(items iter.Seq[[]byte]) {
+	f.m.working.Go(f.hand)
 	index := 0
 	frame := make([]outgoing, 0, min(f.m.options.Batch, 4096))
 	for item := range items {
 		frame = append(frame, outgoing{index, item})
 		index++
 		if len(frame) == f.m.options.Batch {
-			if !f.offer(frame) {
+			if !f.add(frame) {
 				frame = frame[:0]
 				break
 			}
@@ -52,16 +54,17 @@ func (f *feeder) feed(items iter.Seq[[]byte]) {
 		}
 	}
 	if len(frame) > 0 {
-		f.offer(frame)
+		f.add(frame)
 	}
 	f.mu.Lock()
 	f.ended = true
 	f.mu.Unlock()
+	wake(f.offer)
 	wake(f.m.wake)
 }
 
-// offer makes items ready once so many more may be in flight. False means that no more are wanted.
-func (f *feeder) offer(frame []outgoing) bool {
+// add makes items ready once so many more may be in flight. False means that no more are wanted.
+func (f *feeder) add(frame []outgoing) bool {
 	size := 0
 	for i := range frame {
 		size += len(frame[i].body)
@@ -78,7 +81,7 @@ func (f *feeder) offer(frame []outgoing) bool {
 			f.bytes += size
 			if !f.handing {
 				f.handing = true
-				f.m.working.Go(f.hand)
+				wake(f.offer)
 			}
 			f.mu.Unlock()
 			return true
@@ -99,26 +102,34 @@ func (f *feeder) fits(n, size int) bool {
 	return len(f.ready) == 0 || len(f.ready)+n <= mostReady && f.bytes+size <= mostBytesTogether
 }
 
-// hand is the goroutine that hands over what is ready, until nothing is.
+// hand is the goroutine that hands over what is ready, until no more items come.
 func (f *feeder) hand() {
 	f.mu.Lock()
-	for len(f.ready) > 0 {
-		ready := f.ready
-		f.ready, f.spare, f.bytes = f.spare, nil, 0
-		f.mu.Unlock()
-		wake(f.room)
-		if f.m.retries != nil {
-			f.m.swarm.retries.earn(len(ready))
+	defer f.mu.Unlock()
+	for {
+		for len(f.ready) > 0 {
+			ready := f.ready
+			f.ready, f.spare, f.bytes = f.spare, nil, 0
+			f.mu.Unlock()
+			wake(f.room)
+			if f.m.retries != nil {
+				f.m.swarm.retries.earn(len(ready))
+			}
+			wanted := f.m.submit(ready)
+			clear(ready)
+			f.mu.Lock()
+			f.spare = ready[:0]
+			f.refused = f.refused || !wanted
 		}
-		wanted := f.m.submit(ready)
-		clear(ready)
+		f.handing = false
+		wake(f.room)
+		if f.ended {
+			return
+		}
+		f.mu.Unlock()
+		<-f.offer
 		f.mu.Lock()
-		f.spare = ready[:0]
-		f.refused = f.refused || !wanted
 	}
-	f.handing = false
-	f.mu.Unlock()
-	wake(f.room)
 }
 
 // submit hands tasks to lanes; those that no lane takes end here. False means that no more items are wanted.
