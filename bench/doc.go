@@ -37,8 +37,8 @@
 //   - IdleConnections, IdleStreams, StuckReader: memory and CPU of a gateway that has nothing to do. "After a collection"
 //     is after runtime.GC and FreeOSMemory.
 //   - Files: the Go installation's tree got and put, first and again, and one file of 1 GiB, on /dev/shm, beside cp, rsync's
-//     daemon and tar through a socket; memory of both sides; single calls on the same swarm meanwhile. Client and gateway
-//     are the built binary. Without rsync installed its rows are missing.
+//     daemon, rclone over HTTP and tar through a socket; memory of both sides; single calls on the same swarm meanwhile. Client and gateway
+//     are the built binary. Without rsync or rclone installed their rows are missing.
 //   - Fairness: single calls beside another client's 100,000 queued tasks. The flood has the lowest priority (nice 19). Three processes share the cores;
 //     the same calls to an otherwise idle server of the floor show how much of it is that.
 //

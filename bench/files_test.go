@@ -29,13 +29,14 @@ type filesBench struct {
 	shoal   string // the built binary
 	gateway string // serves src, and dst writable
 	rsync   string // its daemon's URL; empty: there is none
+	rclone  string // its HTTP server's URL; empty: there is none
 	server  *os.Process
 	times   map[string][]float64
 	peak    map[string]int64 // bytes, of processes of shoal
 }
 
-// BenchmarkFiles: the Go installation's own tree, and one file of 1 GiB, beside cp, rsync's daemon and tar through a
-// socket, all on a memory file system, warm. Every process has both cores.
+// BenchmarkFiles: the Go installation's own tree, and one file of 1 GiB, beside cp, rsync's daemon, rclone and tar through
+// a socket, all on a memory file system, warm. Every process has both cores.
 func BenchmarkFiles(b *testing.B) {
 	f := newFilesBench(b)
 	rounds := filesRounds
@@ -65,6 +66,7 @@ func newFilesBench(b *testing.B) *filesBench {
 	f.command("cp", "-a", strings.TrimSpace(string(goroot))+"/.", dir+"/src")
 	f.startGateway()
 	f.startRsync()
+	f.startRclone()
 	return f
 }
 
@@ -107,17 +109,43 @@ func (f *filesBench) startRsync() {
 		f.b.Log("without rsync: it is not installed (apt-get install rsync)")
 		return
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // a free port: another run may have a daemon of its own
-	check(f.b, err)
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	check(f.b, err)
-	check(f.b, ln.Close())
+	port := f.freePort()
 	config := f.dir + "/rsyncd.conf"
 	check(f.b, os.WriteFile(config, fmt.Appendf(nil, "use chroot = no\nuid = %d\ngid = %d\n[all]\npath = %s\nread only = no\n",
 		os.Getuid(), os.Getgid(), f.dir), 0o600))
 	f.background("rsync", "--daemon", "--no-detach", "--address", "127.0.0.1", "--port", port, "--config", config)
 	f.rsync = "rsync://127.0.0.1:" + port + "/all/"
 	time.Sleep(300 * time.Millisecond)
+}
+
+// startRclone serves the folder by HTTP, which is what rclone has without an account somewhere.
+func (f *filesBench) startRclone() {
+	if _, err := exec.LookPath("rclone"); err != nil {
+		f.b.Log("without rclone: it is not installed (apt-get install rclone)")
+		return
+	}
+	address := "127.0.0.1:" + f.freePort()
+	f.background("rclone", "serve", "http", "-q", "--read-only", "--addr", address, f.dir)
+	f.rclone = "http://" + address
+	for range 500 {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	f.b.Fatal("rclone does not serve")
+}
+
+// freePort returns a port that nobody listens on: another run may have servers of its own.
+func (f *filesBench) freePort() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	check(f.b, err)
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	check(f.b, err)
+	check(f.b, ln.Close())
+	return port
 }
 
 // timed measures one round of something and returns the process it was.
@@ -163,10 +191,15 @@ func (f *filesBench) tree(b *testing.B, rounds int) {
 			f.timed("rsync put again", "rsync", "-a", src+"/", f.rsync+"dst/")
 			f.clear()
 		}
+		if f.rclone != "" {
+			f.timed("rclone get", "rclone", "copy", "-q", "--http-url", f.rclone, "--transfers", "16", ":http:src", out)
+			f.clear()
+		}
 		f.timed("tar", "bash", "-c", tarPipe(src, out))
 	}
 	f.clear()
-	for _, what := range []string{"cp", "tar", "get", "rsync get", "put", "rsync put", "get again", "rsync get again", "put again", "rsync put again"} {
+	for _, what := range []string{"cp", "tar", "get", "rsync get", "put", "rsync put", "rclone get", "get again", "rsync get again",
+		"put again", "rsync put again"} {
 		f.row(b, "files: the tree of the Go installation", what, "cp")
 	}
 }
