@@ -36,9 +36,21 @@ func (g *Gateway) pollerFor(h *handler, k *link) *poller {
 	defer g.mu.Unlock()
 	p := &g.pollers[h.turn%len(g.pollers)]
 	if *p == nil {
-		*p, _ = newPoller(g.pool.Busy, g.config.Spin) // without one, a goroutine reads
+		*p, _ = newPoller(g.pool.Busy, &spinner{most: g.config.Spin, worth: g.newTasks()}) // without one, a goroutine reads
 	}
 	return *p
+}
+
+// newTasks returns a function that reports whether tasks have come since it was last called. Who streams does not wait for
+// what is read, and needs the processors.
+func (g *Gateway) newTasks() func() bool {
+	last := int64(0)
+	return func() bool {
+		now := g.counters.tasks.Load()
+		came := now != last
+		last = now
+		return came
+	}
 }
 
 // readEnded sees to a connection that nothing is read from any more.

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +22,7 @@ type poller struct {
 	busy   func() bool // whether workers keep the processors busy
 	events [128]unix.EpollEvent
 	ready  int // how many of them the last wait found
-	spin   spinner
+	spin   *spinner
 	done   chan struct{}
 
 	mu    sync.Mutex // guards what follows
@@ -36,8 +35,8 @@ type polledLink struct {
 	owner polled
 }
 
-// newPoller starts a poller, which spins for so long before it waits; close ends it.
-func newPoller(busy func() bool, spin time.Duration) (*poller, error) {
+// newPoller starts a poller, which spins before it waits; close ends it.
+func newPoller(busy func() bool, spin *spinner) (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -46,7 +45,7 @@ func newPoller(busy func() bool, spin time.Duration) (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), busy: busy, spin: spinner{most: spin}, done: make(chan struct{}), links: map[int32]polledLink{}}
+	p := &poller{fd: fd, epoll: os.NewFile(uintptr(fd), "epoll"), busy: busy, spin: spin, done: make(chan struct{}), links: map[int32]polledLink{}}
 	if p.raw, err = p.epoll.SyscallConn(); err != nil {
 		_ = p.epoll.Close()
 		return nil, err

@@ -2,15 +2,12 @@
 
 package netio
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // poller is for Linux; elsewhere each connection has a goroutine that reads.
 type poller struct{}
 
-func newPoller(func() bool, time.Duration) (*poller, error) { return nil, errors.ErrUnsupported }
+func newPoller(func() bool, *spinner) (*poller, error) { return nil, errors.ErrUnsupported }
 
 func (p *poller) close() {}
 
