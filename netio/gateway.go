@@ -28,7 +28,7 @@ type GatewayConfig struct {
 	SendBuffer   int   // unacknowledged bytes kept for one connection before its work is held back; default 8 MiB
 	Streams      int   // open streams of one connection; default 4096
 	MaxStreams   int   // open streams of all; default 65536
-	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 256 KiB
+	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 512 KiB
 
 	HandshakeTimeout time.Duration // for the first frame of a connection; default 10 s
 	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s

@@ -35,7 +35,7 @@ type SwarmConfig struct {
 
 	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
-	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed; default 256 KiB
+	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed; default 512 KiB
 	Compress     Compression // of what is sent, where it shrinks and the gateway can expand it; default none
 
 	Interceptors []Interceptor // around each call, the first outermost
