@@ -140,13 +140,11 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 		}
 		return m.ctx.Err() == nil
 	}
-	r := &request{name: m.name, deadline: deadlineOf(m.ctx), policy: m.options.OnRestart}
-	if m.options.Timeout > 0 {
-		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
-			r.deadline = d
-		}
-	}
+	r := m.request()
 	for len(tasks) > 0 {
+		if m.options.Timeout > 0 {
+			r = m.request() // it counts from when a task is sent, and those before may have waited for room
+		}
 		_, n, _, err := m.swarm.submit(m.ctx, &handing{request: r, from: m, tasks: tasks, together: m.options.Batch, here: true})
 		if errors.Is(err, ErrTooLarge) { // it does not stop the others
 			m.add(mapResult{Result{Index: tasks[0].index}, err})
@@ -162,6 +160,17 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 		tasks = tasks[n:]
 	}
 	return true
+}
+
+// request returns what tasks have in common that are sent now.
+func (m *mapRun) request() *request {
+	r := &request{name: m.name, deadline: deadlineOf(m.ctx), policy: m.options.OnRestart}
+	if m.options.Timeout > 0 {
+		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
+			r.deadline = d
+		}
+	}
+	return r
 }
 
 // undelivered ends tasks that were not handed over. True means that some of them wait to be tried again.

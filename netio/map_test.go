@@ -170,6 +170,26 @@ func TestMapBatchAboveWindow(t *testing.T) {
 	}
 }
 
+// A timeout counts from when an item is sent, not from when it was pulled: the window may be full for long.
+func TestMapTimeoutCountsFromSending(t *testing.T) {
+	g := startGateway(t, GatewayConfig{Window: 2})
+	g.HandleCall("slow", func(context.Context, []byte) ([]byte, error) {
+		time.Sleep(10 * time.Millisecond)
+		return nil, nil
+	})
+	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+	n := 0
+	for r, err := range s.MapWith(testContext(t), "slow", repeat(400), MapOptions{Timeout: time.Second}) {
+		if err != nil {
+			t.Fatalf("item %d: %v", r.Index, err)
+		}
+		n++
+	}
+	if n != 400 {
+		t.Errorf("%d results", n)
+	}
+}
+
 func TestMapTooLargeItemFailsAlone(t *testing.T) {
 	g := startGateway(t, GatewayConfig{FrameLimit: 8192})
 	s := dial(t, g.URLs()[0], nil)

@@ -24,6 +24,7 @@ type batch struct {
 	arrived  int64     // the same; only where there is a deadline
 	timer    timerNode // of the deadline
 	left     atomic.Int32
+	long     int         // which of batches it goes back to
 	keep     atomic.Bool // somebody may still hold a task: the garbage collector gets the batch
 }
 
@@ -59,7 +60,11 @@ const (
 // keptTasks is the largest batch whose memory is used again: more than the small tasks of a frame that fills its buffer.
 const keptTasks = 4096
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+// batches are those to use again: of short frames and of long ones, so that the short do not hold the memory of the long.
+var batches = [2]sync.Pool{{New: func() any { return new(batch) }}, {New: func() any { return &batch{long: 1} }}}
+
+// longFrame is how many bytes of tasks make a frame long.
+const longFrame = 4 << 10
 
 // Body returns what the caller sent; valid until Finish.
 func (t *Task) Body() []byte { return t.body }
@@ -268,8 +273,8 @@ func (b *batch) overMany(n int) {
 	}
 	b.frame.free()
 	clear(b.tasks)
-	*b = batch{tasks: b.tasks[:0]}
-	batches.Put(b)
+	*b = batch{tasks: b.tasks[:0], long: b.long}
+	batches[b.long].Put(b)
 }
 
 // expire ends the tasks whose deadline has passed.
@@ -348,7 +353,11 @@ var _ pool.Batch = (*batch)(nil)
 
 // newBatch copies the tasks of a frame; rest is what follows the header of its payload.
 func newBatch(h *handler, rest []byte) (*batch, error) {
-	b := batches.Get().(*batch)
+	long := 0
+	if len(rest) > longFrame {
+		long = 1
+	}
+	b := batches[long].Get().(*batch)
 	b.h = h
 	b.frame = newBuffer(len(rest))
 	b.frame.b = append(b.frame.b, rest...)
