@@ -107,6 +107,9 @@ func (c *serverCommand) Run(p *process) error {
 	defer cutShort()
 	ctx, stop := interrupts(p.ctx, cutShort)
 	defer stop()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // before anybody can know that we are here
+	defer signal.Stop(reload)
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
 	}
@@ -120,7 +123,7 @@ func (c *serverCommand) Run(p *process) error {
 		}
 		defer os.Remove(c.ReadyFile)
 	}
-	c.serve(ctx, gw, table, log)
+	c.serve(ctx, gw, table, reload, log)
 	drain, cancel := context.WithTimeout(drain, c.DrainTimeout)
 	defer cancel()
 	if err := gw.Shutdown(drain); err != nil {
@@ -129,11 +132,8 @@ func (c *serverCommand) Run(p *process) error {
 	return nil
 }
 
-// serve waits for the end, and reads the table again at each SIGHUP.
-func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *netio.Table, log *slog.Logger) {
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
+// serve waits for the end, and reads the table again at each signal to reload.
+func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *netio.Table, reload <-chan os.Signal, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
