@@ -77,7 +77,7 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 		return nil, err
 	}
 	p := pendingCalls.Get().(*pendingCall)
-	p.request = request{name, deadlineOf(ctx), s.policyFor(ctx, RestartDefault)}
+	p.request = request{name: name, deadline: deadlineOf(ctx), policy: s.policyFor(ctx, RestartDefault)}
 	p.task[0].body = in
 	l, _, id, err := s.submit(ctx, &handing{request: &p.request, from: p, tasks: p.task[:], together: 1, here: true})
 	p.task[0].body = nil
@@ -89,7 +89,8 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 	case <-p.done:
 	case <-ctx.Done():
 		if l.abandon(id, p, 0) {
-			return nil, taskErrorFor(name, ctx.Err()) // its slot goes on using p.request: it is left to the garbage collector
+			pendingCalls.Put(p)
+			return nil, taskErrorFor(name, ctx.Err())
 		}
 		<-p.done // it is being delivered
 	}
@@ -131,7 +132,7 @@ func (s *Swarm) begin(ctx context.Context, p *Pending, name string, in []byte) b
 	if best == nil {
 		return false
 	}
-	p.request = request{name, deadlineOf(ctx), s.policyFor(ctx, RestartDefault)}
+	p.request = request{name: name, deadline: deadlineOf(ctx), policy: s.policyFor(ctx, RestartDefault)}
 	p.task[0].body = in
 	n, id, _ := best.submit(&handing{request: &p.request, from: p, tasks: p.task[:], together: 1}, 1)
 	if n == 0 {

@@ -240,12 +240,15 @@ func (k *link) write(pieces [][]byte) (int64, error) {
 	return k.out.WriteTo(k.conn)
 }
 
+// mostPieces is what the system takes in one write.
+const mostPieces = 1024
+
 // tryWrite writes what the socket takes at once, without waiting for it, and returns how many bytes that were.
 func (k *link) tryWrite(pieces [][]byte) (int64, error) {
 	if k.raw == nil {
 		return 0, nil
 	}
-	k.trying = pieces
+	k.trying, k.tried, k.tryErr = pieces[:min(len(pieces), mostPieces)], 0, nil
 	err := k.raw.Write(k.try)
 	k.trying = nil
 	if err == nil {

@@ -35,9 +35,8 @@ type MapOptions struct {
 
 // Map calls a subroutine for each item and yields the results as they finish, each with its own error or nil. Items are
 // pulled as fast as the gateway takes them, at most 1,024 or 256 KiB ahead, so they need not be in memory; each must not
-// change any more. Breaking the
-// loop, or the end of ctx, cancels what is under way; after the end of ctx, the items that were handed out are still
-// yielded, with their status.
+// change any more. Breaking the loop, or the end of ctx, cancels what is under way; after the end of ctx, the items that
+// were handed out are still yielded, with their status. Map waits for the iterator of the items to return.
 func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte]) iter.Seq2[Result, error] {
 	return s.MapWith(ctx, name, items, MapOptions{})
 }
@@ -233,16 +232,23 @@ func (m *mapRun) cancelRest() {
 // cancel arrived; if the connection is away, they end as canceled here.
 func (l *swarmLane) cancelAll(who sink) {
 	var away []ending
+	var asked, cancelled *request
 	l.mu.Lock()
 	for id := range l.slots {
 		s := l.slots[id]
 		switch {
-		case s.sink != who:
+		case s.sink != who || s.request.cancelled:
 		case l.link == nil || s.parked():
 			away = append(away, ending{slot: s, status: StatusCanceled})
 			l.dismiss(uint32(id))
 		default:
 			l.cancelSlot(uint32(id))
+			if s.request != asked {
+				again := *s.request
+				again.cancelled = true
+				asked, cancelled = s.request, &again
+			}
+			l.slots[id].request = cancelled
 		}
 	}
 	l.mu.Unlock()

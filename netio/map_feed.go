@@ -140,12 +140,13 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 		}
 		return m.ctx.Err() == nil
 	}
-	r := m.request()
+	h := handing{request: m.request(), from: m, together: m.options.Batch, here: true}
+	if m.options.Timeout > 0 {
+		h.renew = m.request // it counts from when a task is sent, and not while it waits for room
+	}
 	for len(tasks) > 0 {
-		if m.options.Timeout > 0 {
-			r = m.request() // it counts from when a task is sent, and those before may have waited for room
-		}
-		_, n, _, err := m.swarm.submit(m.ctx, &handing{request: r, from: m, tasks: tasks, together: m.options.Batch, here: true})
+		h.tasks = tasks
+		_, n, _, err := m.swarm.submit(m.ctx, &h)
 		if errors.Is(err, ErrTooLarge) { // it does not stop the others
 			m.add(mapResult{Result{Index: tasks[0].index}, err})
 			tasks = tasks[1:]

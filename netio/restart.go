@@ -61,6 +61,8 @@ func (l *swarmLane) restart(cause error, final bool) {
 		_, notRun := unseen[uint32(id)]
 		notRun = notRun || s.parked()
 		switch refused := l.refuses(s); {
+		case s.request.cancelled:
+			over = append(over, ending{slot: s, status: StatusCanceled})
 		case gone && s.parked():
 			over = append(over, ending{s, StatusDraining, proto.Error{Text: "no other gateway came up: " + cause.Error()}})
 		case gone && notRun:
@@ -75,6 +77,7 @@ func (l *swarmLane) restart(cause error, final bool) {
 			l.inflight.Add(1)
 		}
 	}
+	l.grown()
 	l.mu.Unlock()
 	l.recvMu.Unlock()
 	l.deliver(over)
@@ -165,7 +168,11 @@ func (l *swarmLane) dismiss(id uint32) bool {
 		l.inflight.Add(-1)
 		return true
 	}
-	l.slots[id].sink = nil
+	s := &l.slots[id]
+	if s.request.deadline != 0 {
+		l.deadlines--
+	}
+	s.sink, s.request = nil, &nobody // whose request it was may use it again
 	l.cancelSlot(id)
 	return false
 }

@@ -202,6 +202,8 @@ type handing struct {
 	tasks    []outgoing
 	together int  // how many of them make a frame; 1: they share frames as they come
 	here     bool // whoever hands them over may also write them
+	// renew makes the request anew after a wait for room; nil: it stays.
+	renew func() *request
 }
 
 // submit hands the first n tasks to a lane, at least one, and waits for a free slot if it must. Id is that of the last.
@@ -231,6 +233,9 @@ func (s *Swarm) submit(ctx context.Context, h *handing) (l *swarmLane, n int, id
 		}
 		if err := s.waitForSpace(ctx, h); err != nil {
 			return nil, 0, 0, taskErrorFor(h.request.name, err)
+		}
+		if h.renew != nil {
+			h.request = h.renew()
 		}
 	}
 }

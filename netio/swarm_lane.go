@@ -77,7 +77,12 @@ type request struct {
 	name     string
 	deadline uint64 // in milliseconds of our clock; 0: none
 	policy   RestartPolicy
+	// cancelled is set in a copy: the gateway was told to cancel the tasks, and its successor is not to have them.
+	cancelled bool
 }
+
+// nobody is what the tasks have in common whose answers nobody waits for any more.
+var nobody request
 
 // outgoing is a task on its way to a lane.
 type outgoing struct {
@@ -195,8 +200,8 @@ func (l *swarmLane) errClosed() error {
 // mostBytesTogether bounds the bodies that enter the outbox in one step.
 const mostBytesTogether = 256 << 10
 
-// fitting returns how many of the first tasks there is room for: whole frames of together tasks, unless more than the
-// gateway takes at once are wanted in one frame. The error is that the first task is too large for ever. The caller holds mu.
+// fitting returns how many of the first tasks there is room for: whole frames of together tasks, or what there is if that
+// is less than one, since whoever else takes slots may never leave so many. The error is that the first task is too large for ever. The caller holds mu.
 func (l *swarmLane) fitting(h *handing, tasks []outgoing) (n int, err error) {
 	used := len(l.slots) - len(l.free)
 	window, bytes, outbox := l.window, l.windowBytes, l.maxKept
@@ -222,7 +227,7 @@ func (l *swarmLane) fitting(h *handing, tasks []outgoing) (n int, err error) {
 			break
 		}
 	}
-	if whole := n - n%h.together; full && (whole > 0 || used > 0) {
+	if whole := n - n%h.together; full && whole > 0 {
 		n = whole
 	}
 	return n, nil
