@@ -135,10 +135,13 @@ func TestStreamIntoHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip(err)
+	}
 	script := path + ` client --gateway "$0" stream sensor '{"count":100000000,"interval_ms":0}' | head -3; echo "${PIPESTATUS[*]}"`
 	out, err := exec.Command("bash", "-c", script, g.urls[0]).CombinedOutput()
 	if err != nil {
-		t.Skip(err, "no bash?")
+		t.Fatalf("%v: %s", err, out)
 	}
 	if string(out) != "0 20.000\n1 20.499\n2 20.993\n0 0\n" {
 		t.Errorf("%q", out)
