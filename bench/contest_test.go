@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // profilesVariable names a directory for CPU profiles: one for each round, side and process.
@@ -23,9 +25,9 @@ type side struct {
 
 // work is what a round has done.
 type work struct {
-	tasks     int           // or chunks, or bytes
-	latencies *histogram    // nil: not taken
-	elapsed   time.Duration // 0: from the call of run to its return
+	tasks     int                // or chunks, or bytes
+	latencies *latency.Histogram // nil: not taken
+	elapsed   time.Duration      // 0: from the call of run to its return
 }
 
 // sample is one round of one side.
@@ -45,13 +47,13 @@ func (r results) med(f func(s sample) float64) float64 {
 	for i := range r {
 		values[i] = f(r[i])
 	}
-	return median(values)
+	return latency.Median(values)
 }
 
 func (r results) rate() float64 { return r.med(sample.rate) }
 
 func (r results) quantile(q float64) float64 {
-	return r.med(func(s sample) float64 { return s.latencies.quantile(q) })
+	return r.med(func(s sample) float64 { return s.latencies.Quantile(q) })
 }
 
 // perTask returns the median of what one task used.
@@ -91,7 +93,7 @@ func (r results) ratio(other results, f func(s sample) float64) float64 {
 			values = append(values, f(r[i])/v)
 		}
 	}
-	return median(values)
+	return latency.Median(values)
 }
 
 // contest measures the sides in turn, A B A B, after a short round of each that does not count.

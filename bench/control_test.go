@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -37,10 +38,10 @@ func BenchmarkControl(b *testing.B) {
 			b.ReportMetric(all[1].quantile(0.99), "p99-µs")
 			b.ReportMetric(all[1].quantile(0.999), "p99.9-µs")
 			b.ReportMetric(all[0].quantile(0.99), "alone-p99-µs")
-			b.ReportMetric(median(chunks), "chunks/s")
+			b.ReportMetric(latency.Median(chunks), "chunks/s")
 			row(b, "Control calls on a swarm with three feeds", []string{"connections", "p50 µs", "p99", "p99.9", "alone p99", "feeds' chunks/s"},
 				fmt.Sprint(conns), num(all[1].quantile(0.5)), num(all[1].quantile(0.99)), num(all[1].quantile(0.999)),
-				num(all[0].quantile(0.99)), num(median(chunks)))
+				num(all[0].quantile(0.99)), num(latency.Median(chunks)))
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -34,18 +35,18 @@ func BenchmarkFairness(b *testing.B) {
 	all := contest(b, planFor(b),
 		side{"alone", gateway, call}, side{"flooded", gateway, flooded(call)}, side{"floor", floor, flooded(client.run)})
 	alone, beside, machine := all[0], all[1], all[2]
-	p99 := func(s sample) float64 { return s.latencies.quantile(0.99) }
+	p99 := func(s sample) float64 { return s.latencies.Quantile(0.99) }
 	b.ReportMetric(alone.quantile(0.99), "alone-p99-µs")
 	b.ReportMetric(beside.quantile(0.99), "p99-µs")
 	b.ReportMetric(beside.ratio(alone, p99), "ratio")
 	b.ReportMetric(machine.quantile(0.99), "floor-p99-µs")
-	b.ReportMetric(median(rates), "flood-tasks/s")
+	b.ReportMetric(latency.Median(rates), "flood-tasks/s")
 	for _, line := range []struct {
 		name string
 		r    results
 	}{{"alone", alone}, {"beside 100,000 queued tasks of another", beside}, {"  the floor's server, idle, meanwhile", machine}} {
 		row(b, "Single calls of one client", []string{"", "p50 µs", "p99", "p99.9", "p99 / alone", "flood's tasks/s"},
 			line.name, num(line.r.quantile(0.5)), num(line.r.quantile(0.99)), num(line.r.quantile(0.999)),
-			num(line.r.ratio(alone, p99)), num(median(rates)))
+			num(line.r.ratio(alone, p99)), num(latency.Median(rates)))
 	}
 }

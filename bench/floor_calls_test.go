@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // floorCalls is a second client of the floor, for the loads of many callers: the least with which a goroutine can call
@@ -97,7 +99,7 @@ func (cc *callConn) call(id uint32, key []byte) []byte {
 func (c *floorCalls) run(d time.Duration) *work {
 	var stop atomic.Bool
 	var running sync.WaitGroup
-	hists := make([]histogram, c.users)
+	hists := make([]latency.Histogram, c.users)
 	for i := range hists {
 		running.Go(func() {
 			cc, id := c.conns[i%len(c.conns)], uint32(i/len(c.conns))
@@ -108,7 +110,7 @@ func (c *floorCalls) run(d time.Duration) *work {
 					return
 				}
 				now := time.Now()
-				hists[i].add(now.Sub(last))
+				hists[i].Add(now.Sub(last))
 				last = now
 			}
 		})
@@ -116,9 +118,9 @@ func (c *floorCalls) run(d time.Duration) *work {
 	time.Sleep(d)
 	stop.Store(true)
 	running.Wait()
-	total := &histogram{}
+	total := &latency.Histogram{}
 	for i := range hists {
-		total.merge(&hists[i])
+		total.Merge(&hists[i])
 	}
-	return &work{tasks: total.n, latencies: total}
+	return &work{tasks: total.N, latencies: total}
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // floorClient drives the floor: for each connection a goroutine that writes and one that reads. The reader hands the
@@ -26,7 +28,7 @@ type floorConn struct {
 	cursor cursor
 	sent   []time.Duration // when each id was written, after start
 	start  time.Time
-	hist   *histogram
+	hist   *latency.Histogram
 	stop   atomic.Bool
 
 	wake chan struct{} // one slot: ids were handed back
@@ -65,10 +67,10 @@ func dialFloorConn(b *testing.B, address string, mode byte) net.Conn {
 // run keeps the window full for so long and waits for the last answers.
 func (c *floorClient) run(d time.Duration) *work {
 	start := time.Now()
-	total := &histogram{}
+	total := &latency.Histogram{}
 	var running sync.WaitGroup
 	for _, fc := range c.conns {
-		fc.start, fc.hist = start, &histogram{}
+		fc.start, fc.hist = start, &latency.Histogram{}
 		fc.stop.Store(false)
 		running.Go(func() { c.ended(fc, fc.write()) })
 		running.Go(func() { c.ended(fc, fc.read()) })
@@ -79,9 +81,9 @@ func (c *floorClient) run(d time.Duration) *work {
 	}
 	running.Wait()
 	for _, fc := range c.conns {
-		total.merge(fc.hist)
+		total.Merge(fc.hist)
 	}
-	return &work{tasks: total.n * c.batch, latencies: total}
+	return &work{tasks: total.N * c.batch, latencies: total}
 }
 
 // ended makes both goroutines of a connection end when one has failed.
@@ -172,7 +174,7 @@ func (fc *floorConn) read() error {
 		if len(back) == 0 {
 			now = time.Since(fc.start)
 		}
-		fc.hist.add(now - fc.sent[id])
+		fc.hist.Add(now - fc.sent[id])
 		if back = append(back, id); fc.r.Buffered() == 0 || len(back) == len(fc.sent) {
 			fc.mu.Lock()
 			fc.free = append(fc.free, back...)

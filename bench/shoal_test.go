@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -35,7 +36,7 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 	return func(d time.Duration) *work {
 		var stop atomic.Bool
 		var running sync.WaitGroup
-		hists := make([]histogram, callers)
+		hists := make([]latency.Histogram, callers)
 		for i := range hists {
 			running.Go(func() {
 				cursor, last := newCursor(keys, i), time.Now()
@@ -49,7 +50,7 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 						return
 					}
 					now := time.Now()
-					hists[i].add(now.Sub(last))
+					hists[i].Add(now.Sub(last))
 					last = now
 				}
 			})
@@ -57,11 +58,11 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 		time.Sleep(d)
 		stop.Store(true)
 		running.Wait()
-		total := &histogram{}
+		total := &latency.Histogram{}
 		for i := range hists {
-			total.merge(&hists[i])
+			total.Merge(&hists[i])
 		}
-		return &work{tasks: total.n, latencies: total}
+		return &work{tasks: total.N, latencies: total}
 	}
 }
 
@@ -71,7 +72,7 @@ func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func
 		var stop atomic.Bool
 		late := time.AfterFunc(d, func() { stop.Store(true) })
 		defer late.Stop()
-		total := &histogram{}
+		total := &latency.Histogram{}
 		for r, err := range sw.MapWith(b.Context(), "table", keysUntil(keys, &stop), o) {
 			if err == nil && (len(r.Body) != answerSize || r.Body[0] != keyStart) {
 				err = errWrongAnswer
@@ -79,9 +80,9 @@ func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func
 			if err != nil {
 				b.Fatal("map: ", err)
 			}
-			total.add(r.Elapsed)
+			total.Add(r.Elapsed)
 		}
-		return &work{tasks: total.n, latencies: total}
+		return &work{tasks: total.N, latencies: total}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // callers drives a peer that is called: for each message in flight a goroutine that waits for its own answer. The user
@@ -22,7 +24,7 @@ func (c *callers) run(d time.Duration) (work, error) {
 	var stop atomic.Bool
 	var running sync.WaitGroup
 	var failed atomic.Pointer[error]
-	hists := make([]histogram, c.load.messages())
+	hists := make([]latency.Histogram, c.load.messages())
 	for user := range hists {
 		running.Go(func() {
 			cursor, last := newCursor(c.keys, user), time.Now()
@@ -39,7 +41,7 @@ func (c *callers) run(d time.Duration) (work, error) {
 					return
 				}
 				now := time.Now()
-				hists[user].add(now.Sub(last))
+				hists[user].Add(now.Sub(last))
 				last = now
 			}
 		})
@@ -50,9 +52,9 @@ func (c *callers) run(d time.Duration) (work, error) {
 	if err := failed.Load(); err != nil {
 		return work{}, *err
 	}
-	total := &histogram{}
+	total := &latency.Histogram{}
 	for i := range hists {
-		total.merge(&hists[i])
+		total.Merge(&hists[i])
 	}
-	return work{tasks: total.n * c.load.Batch, latencies: total}, nil
+	return work{tasks: total.N * c.load.Batch, latencies: total}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // offer starts a goroutine for each message when it is due, as a program does that is called itself.
@@ -19,12 +21,12 @@ func (c *callers) offer(o offer) (work, error) {
 		running.Go(func() { errs[i] = on.run(o) })
 	}
 	running.Wait()
-	w := work{latencies: &histogram{}}
+	w := work{latencies: &latency.Histogram{}}
 	for _, on := range conns {
-		w.tasks += on.answered.n * c.load.Batch
-		w.offered += (on.answered.n + on.missed.n) * c.load.Batch
-		w.latencies.merge(&on.answered)
-		w.latencies.merge(&on.missed)
+		w.tasks += on.answered.N * c.load.Batch
+		w.offered += (on.answered.N + on.missed.N) * c.load.Batch
+		w.latencies.Merge(&on.answered)
+		w.latencies.Merge(&on.missed)
 	}
 	return w, errors.Join(errs...)
 }
@@ -36,10 +38,10 @@ type callsOnConn struct {
 	cursor cursor
 	slots  *slots
 	start  time.Time
-	missed histogram // due and not sent
+	missed latency.Histogram // due and not sent
 
 	mu       sync.Mutex // guards what follows
-	answered histogram
+	answered latency.Histogram
 	err      error // the first
 }
 
@@ -79,7 +81,7 @@ func (c *callsOnConn) callDue(id uint32, message []byte, due time.Duration) {
 	if err != nil && c.err == nil {
 		c.err = err
 	}
-	c.answered.add(took)
+	c.answered.Add(took)
 }
 
 func (c *callsOnConn) failed() error {

@@ -104,7 +104,7 @@ func obey(d driver, o order) reply {
 	}
 	used.CPU -= before.CPU
 	return reply{Usage: used, Tasks: w.tasks, Offered: w.offered, Elapsed: elapsed,
-		P50: w.latencies.quantile(0.5), P99: w.latencies.quantile(0.99)}
+		P50: w.latencies.Quantile(0.5), P99: w.latencies.Quantile(0.99)}
 }
 
 // drive does a round.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // plan says how much is measured.
@@ -36,7 +38,7 @@ func (r result) med(f func(s sample) float64) float64 {
 	for i, s := range r.rounds {
 		values[i] = f(s)
 	}
-	return median(values)
+	return latency.Median(values)
 }
 
 func (r result) rate() float64     { return r.med(func(s sample) float64 { return s.rate }) }
@@ -50,7 +52,7 @@ func (r result) over(other result) float64 {
 	for i := range min(len(r.rounds), len(other.rounds)) {
 		values = append(values, r.rounds[i].rate/other.rounds[i].rate)
 	}
-	return median(values)
+	return latency.Median(values)
 }
 
 // contestant is a peer's two processes under one load.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // chunkSize is that of a stream's messages. The first eight bytes are a running number, the rest does not matter.
@@ -39,7 +41,7 @@ func (f *feeds) run(d time.Duration) (work, error) {
 		})
 	}
 	running.Wait()
-	w := work{latencies: &histogram{}}
+	w := work{latencies: &latency.Histogram{}}
 	for i := range readers {
 		w.tasks += readers[i].n
 	}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // dueTimes returns the schedule of sender i of n.
@@ -60,13 +62,13 @@ func TestPacer(t *testing.T) {
 	if err := p.run(slow, flush); err != nil {
 		t.Fatal(err)
 	}
-	var missed histogram
+	var missed latency.Histogram
 	p.countRest(&missed)
-	if all := sent + missed.n; sent > 200 || all != len(dueTimes(t, o, 0, 1)) {
-		t.Errorf("sent %d, missed %d", sent, missed.n)
+	if all := sent + missed.N; sent > 200 || all != len(dueTimes(t, o, 0, 1)) {
+		t.Errorf("sent %d, missed %d", sent, missed.N)
 	}
-	if missed.quantile(0.99) < 50e3 {
-		t.Errorf("p99 of what was missed: %.0f µs", missed.quantile(0.99))
+	if missed.Quantile(0.99) < 50e3 {
+		t.Errorf("p99 of what was missed: %.0f µs", missed.Quantile(0.99))
 	}
 
 	p2, err := newPacer(o, load{Batch: 1}, time.Now(), 0, 1)

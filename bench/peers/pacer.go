@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // offer is a rate at which messages are to be sent, whatever becomes of them.
@@ -84,8 +86,8 @@ func (p *pacer) run(send func(due time.Duration) error, flush func() error) erro
 }
 
 // countRest counts what was due and not sent with the least that its latency can be.
-func (p *pacer) countRest(missed *histogram) {
+func (p *pacer) countRest(missed *latency.Histogram) {
 	for ; p.due < p.end; p.advance() {
-		missed.add(p.end - p.due)
+		missed.Add(p.end - p.due)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // peer is one way of doing the work.
@@ -25,9 +27,9 @@ type driver interface {
 
 // work is what a round has done.
 type work struct {
-	tasks     int        // or chunks
-	offered   int        // tasks that were due, where that is by a schedule
-	latencies *histogram // of messages; of chunks none
+	tasks     int                // or chunks
+	offered   int                // tasks that were due, where that is by a schedule
+	latencies *latency.Histogram // of messages; of chunks none
 }
 
 const (

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // pipe is a connection, or a stream on it, whose messages are answered in order. A message and its answer begin with a
@@ -33,7 +35,7 @@ type pipeConn struct {
 	message []byte // the writer's
 	sent    []time.Duration
 	start   time.Time
-	hist    *histogram // the reader's
+	hist    *latency.Histogram // the reader's
 	slots   *slots
 	burst   int // answers after which ids are handed back although more have come
 	stop    atomic.Bool
@@ -73,7 +75,7 @@ func (p *pipes) drive(start time.Time, ids, burst int, write func(c *pipeConn, i
 	var running sync.WaitGroup
 	errs := make([]error, 2*len(p.conns))
 	for i, c := range p.conns {
-		c.start, c.hist, c.burst = start, &histogram{}, burst
+		c.start, c.hist, c.burst = start, &latency.Histogram{}, burst
 		c.slots.reset(ids)
 		c.stop.Store(false)
 		running.Go(func() {
@@ -86,11 +88,11 @@ func (p *pipes) drive(start time.Time, ids, burst int, write func(c *pipeConn, i
 		running.Go(func() { errs[2*i+1] = c.ended(c.read()) })
 	}
 	running.Wait()
-	total := &histogram{}
+	total := &latency.Histogram{}
 	for _, c := range p.conns {
-		total.merge(c.hist)
+		total.Merge(c.hist)
 	}
-	return work{tasks: total.n * p.load.Batch, latencies: total}, errors.Join(errs...)
+	return work{tasks: total.N * p.load.Batch, latencies: total}, errors.Join(errs...)
 }
 
 // ended makes both goroutines of a connection end when one has failed.
@@ -167,7 +169,7 @@ func (c *pipeConn) read() error {
 			if len(back)%clockEvery == 0 {
 				now = time.Since(c.start)
 			}
-			c.hist.add(now - c.sent[id])
+			c.hist.Add(now - c.sent[id])
 			back = append(back, id)
 		}
 		if !more || len(back) >= c.burst || id == lastID {

@@ -1,10 +1,14 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"shoal/bench/internal/latency"
+)
 
 // offer sends what is due on each connection as one burst, and then pauses.
 func (p *pipes) offer(o offer) (work, error) {
-	missed := make([]histogram, len(p.conns))
+	missed := make([]latency.Histogram, len(p.conns))
 	start := time.Now()
 	w, err := p.drive(start, p.load.slots(), clockEvery, func(c *pipeConn, i int) error {
 		pacer, err := newPacer(o, p.load, start, i, len(p.conns))
@@ -18,8 +22,8 @@ func (p *pipes) offer(o offer) (work, error) {
 	})
 	w.offered = w.tasks
 	for i := range missed {
-		w.offered += missed[i].n * p.load.Batch
-		w.latencies.merge(&missed[i])
+		w.offered += missed[i].N * p.load.Batch
+		w.latencies.Merge(&missed[i])
 	}
 	return w, err
 }

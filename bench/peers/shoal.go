@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -71,7 +72,7 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 	var stop atomic.Bool
 	late := time.AfterFunc(d, func() { stop.Store(true) })
 	defer late.Stop()
-	total := &histogram{}
+	total := &latency.Histogram{}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: m.load.InFlight}
 	for r, err := range m.swarm.MapWith(context.Background(), "table", m.until(&stop), options) {
 		if err == nil {
@@ -80,9 +81,9 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 		if err != nil {
 			return work{}, err
 		}
-		total.add(r.Elapsed)
+		total.Add(r.Elapsed)
 	}
-	return work{tasks: total.n, latencies: total}, nil
+	return work{tasks: total.N, latencies: total}, nil
 }
 
 // until yields keys until told to stop.

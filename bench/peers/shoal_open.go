@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -38,7 +39,7 @@ func (m *shoalMap) offer(o offer) (work, error) {
 	}
 	defer pacer.close()
 	fed := &mapOffer{shoalMap: m, pacer: pacer}
-	w := work{latencies: &histogram{}}
+	w := work{latencies: &latency.Histogram{}}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: inFlight}
 	now, again := time.Duration(0), 0
 	for r, err := range m.swarm.MapWith(context.Background(), "table", fed.items(), options) {
@@ -58,15 +59,15 @@ func (m *shoalMap) offer(o offer) (work, error) {
 		if again++; !r.More || again == clockEvery {
 			again = 0
 		}
-		w.latencies.add(now - item.due)
+		w.latencies.Add(now - item.due)
 	}
-	w.tasks = w.latencies.n
-	missed := &histogram{}
+	w.tasks = w.latencies.N
+	missed := &latency.Histogram{}
 	pacer.countRest(missed)
 	for range m.load.Batch {
-		w.latencies.merge(missed)
+		w.latencies.Merge(missed)
 	}
-	w.offered = w.latencies.n
+	w.offered = w.latencies.N
 	return w, fed.err
 }
 

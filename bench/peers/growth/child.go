@@ -97,7 +97,7 @@ func obey(c *client, o order) (reply, error) {
 	}
 	elapsed, r := time.Since(start), usageNow()
 	r.CPU -= before.CPU
-	r.Tasks, r.Elapsed, r.P99 = latencies.n, elapsed, latencies.quantile(0.99)
+	r.Tasks, r.Elapsed, r.P99 = latencies.N, elapsed, latencies.Quantile(0.99)
 	return r, nil
 }
 

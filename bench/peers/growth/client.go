@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 )
 
@@ -62,24 +63,24 @@ func waitConnected(ctx context.Context, sw *netio.Swarm, want int) error {
 }
 
 // run keeps the load's tasks in flight for a while, a Map for each swarm, and waits for the last answers.
-func (c *client) run(d time.Duration) (*histogram, error) {
+func (c *client) run(d time.Duration) (*latency.Histogram, error) {
 	var stop atomic.Bool
 	late := time.AfterFunc(d, func() { stop.Store(true) })
 	defer late.Stop()
-	latencies, failures := make([]histogram, len(c.swarms)), make([]error, len(c.swarms))
+	latencies, failures := make([]latency.Histogram, len(c.swarms)), make([]error, len(c.swarms))
 	var running sync.WaitGroup
 	for i, sw := range c.swarms {
 		running.Go(func() { failures[i] = c.ask(sw, i, &stop, &latencies[i]) })
 	}
 	running.Wait()
 	for i := range latencies[1:] {
-		latencies[0].merge(&latencies[i+1])
+		latencies[0].Merge(&latencies[i+1])
 	}
 	return &latencies[0], errors.Join(failures...)
 }
 
 // ask is one Map, of the swarm's share of what is in flight, until told to stop.
-func (c *client) ask(sw *netio.Swarm, i int, stop *atomic.Bool, latencies *histogram) error {
+func (c *client) ask(sw *netio.Swarm, i int, stop *atomic.Bool, latencies *latency.Histogram) error {
 	swarms := len(c.swarms)
 	share := (c.load.InFlight + swarms - 1 - i) / swarms
 	if share == 0 {
@@ -100,7 +101,7 @@ func (c *client) ask(sw *netio.Swarm, i int, stop *atomic.Bool, latencies *histo
 		if err != nil {
 			return err
 		}
-		latencies.add(r.Elapsed)
+		latencies.Add(r.Elapsed)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"shoal/bench/internal/latency"
 )
 
 // plan says how points are measured.
@@ -88,8 +90,8 @@ func measurePoint(l load, p plan, profile string) point {
 		clientCPUs = append(clientCPUs, micros(r.CPU)/tasks)
 	}
 	return point{
-		rate: median(rates), slowest: slices.Min(rates), fastest: slices.Max(rates), p99: median(p99s), memory: median(memories),
-		gatewayCPU: median(gatewayCPUs), clientCPU: median(clientCPUs),
+		rate: latency.Median(rates), slowest: slices.Min(rates), fastest: slices.Max(rates), p99: latency.Median(p99s), memory: latency.Median(memories),
+		gatewayCPU: latency.Median(gatewayCPUs), clientCPU: latency.Median(clientCPUs),
 	}
 }
 

@@ -1,4 +1,5 @@
-package main
+// Package latency counts latencies, for all benchmarks.
+package latency
 
 import (
 	"math/bits"
@@ -11,30 +12,32 @@ const (
 	octaves = 38
 )
 
-// histogram counts latencies up to two minutes. It has one writer.
-type histogram struct {
+// Histogram counts latencies up to two minutes. It has one writer.
+type Histogram struct {
 	counts [octaves << subBits]uint32
-	n      int
+	N      int // how many there are
 }
 
-func (h *histogram) add(d time.Duration) {
+// Add counts one.
+func (h *Histogram) Add(d time.Duration) {
 	v := uint64(max(d, 1<<subBits))
 	shift := bits.Len64(v) - 1 - subBits
 	i := shift<<subBits + int(v>>shift) - 1<<subBits
 	h.counts[min(i, len(h.counts)-1)]++
-	h.n++
+	h.N++
 }
 
-func (h *histogram) merge(o *histogram) {
+// Merge counts what another has counted.
+func (h *Histogram) Merge(o *Histogram) {
 	for i, c := range o.counts {
 		h.counts[i] += c
 	}
-	h.n += o.n
+	h.N += o.N
 }
 
-// quantile returns the middle of the bucket that q of the latencies do not exceed, in microseconds.
-func (h *histogram) quantile(q float64) float64 {
-	rank := int(q * float64(h.n))
+// Quantile returns the middle of the bucket that q of the latencies do not exceed, in microseconds; 0 of none.
+func (h *Histogram) Quantile(q float64) float64 {
+	rank := int(q * float64(h.N))
 	for i, c := range h.counts {
 		if rank -= int(c); rank < 0 {
 			shift := i >> subBits
@@ -45,8 +48,8 @@ func (h *histogram) quantile(q float64) float64 {
 	return 0
 }
 
-// median returns the middle value; 0 of none.
-func median(values []float64) float64 {
+// Median returns the middle value; 0 of none.
+func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
