@@ -1,6 +1,10 @@
 package netio
 
-import "runtime"
+import (
+	"errors"
+	"runtime"
+	"syscall"
+)
 
 // How a lane is flushed: one goroutine at a time, that which has set flushing, takes what has been appended and writes
 // it, until there is nothing left. What is appended while it writes goes out with its next write, so a burst is one
@@ -111,7 +115,10 @@ func (l *lane) endRound(k *link, n int64, control int, err error) bool {
 	clear(l.pieces)
 	l.out.wrote(max(0, int(n)-control))
 	if err != nil {
-		k.close()
+		// A peer that takes no more may have said why: its last words are still to be read.
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			k.close()
+		}
 		return false
 	}
 	l.spaceChanged()
