@@ -115,8 +115,9 @@ func (l *lane) endRound(k *link, n int64, control int, err error) bool {
 	clear(l.pieces)
 	l.out.wrote(max(0, int(n)-control))
 	if err != nil {
-		// A peer that takes no more may have said why: its last words are still to be read.
-		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+			k.closeAfterReading()
+		} else {
 			k.close()
 		}
 		return false

@@ -69,6 +69,20 @@ func (k *link) close() {
 	_ = k.conn.Close()
 }
 
+// lastWordsTime bounds how long a connection is read from that takes no more.
+const lastWordsTime = 5 * time.Second
+
+// closeAfterReading ends a connection that takes no more. What the peer has said before it went is still to be read: a
+// draining gateway's goodbye decides what is sent to the next one. A poller has what there is already.
+func (k *link) closeAfterReading() {
+	k.mu.Lock()
+	polled := k.polled
+	k.mu.Unlock()
+	if polled || k.conn.SetReadDeadline(time.Now().Add(lastWordsTime)) != nil {
+		k.close()
+	}
+}
+
 // unpoll is called by the poller when it has let go of the connection.
 func (k *link) unpoll() {
 	k.free()
