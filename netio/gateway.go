@@ -67,7 +67,7 @@ type Gateway struct {
 	urls      []string
 	handlers  map[*handler]struct{}
 	sessions  map[sessionKey]*handler
-	greeting  map[*link]struct{} // connections that have not said hello
+	greeting  map[*link]struct{} // connections that have no handler yet
 	nextTurn  int                // of the next handler
 	pollers   []*poller          // each made when it is first needed; nil where there are none
 	stopping  chan struct{}      // closed when the end begins

@@ -37,11 +37,7 @@ func (g *Gateway) greet(conn net.Conn) {
 		k.close()
 		return
 	}
-	defer func() {
-		g.mu.Lock()
-		delete(g.greeting, k)
-		g.mu.Unlock()
-	}()
+	defer g.greeted(k)
 
 	_ = conn.SetDeadline(time.Now().Add(g.config.HandshakeTimeout))
 	hello, err := readHello(conn)
@@ -66,6 +62,13 @@ func (g *Gateway) greet(conn net.Conn) {
 		k.linger()
 	}
 	k.close()
+}
+
+// greeted takes a connection off the list of those that the gateway's end just closes.
+func (g *Gateway) greeted(k *link) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.greeting, k)
 }
 
 // errTimedOut returns err if it is a network time-out, and otherwise an error that matches nothing.
@@ -218,6 +221,7 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 	if stale {
 		return true, errStale
 	}
+	g.greeted(k) // from here on its end is that of the handler, which says goodbye: the client may be about to send tasks
 	h.detach()
 	resumed := hello.Resume && h.remote.Load() != nil
 	welcome := proto.Welcome{

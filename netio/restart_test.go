@@ -153,7 +153,10 @@ func rolling(t *testing.T, policy RestartPolicy, restart func(r *dynasty), mayRu
 		l.take(t, s.MapWith(testContext(t), "count", items, MapOptions{Batch: 16}))
 	}()
 	for range restarts {
-		pace <- struct{}{}
+		select {
+		case pace <- struct{}{}:
+		case <-finished: // it has failed
+		}
 		restart(r)
 	}
 	close(pace)

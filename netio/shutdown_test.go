@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -202,6 +203,56 @@ func TestShutdownTwice(t *testing.T) {
 	if late := g.Shutdown(ctx); late == nil || late.Error() != err.Error() {
 		t.Errorf("afterwards: %v", late)
 	}
+}
+
+// A client that is welcomed while the gateway ends hears a goodbye: it may have sent tasks the moment it was welcome, and what
+// it knows of the end decides whether they run elsewhere.
+func TestShutdownWhileWelcoming(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	ours, theirs := net.Pipe()
+	held := &heldWrite{Conn: theirs, gate: newGate(t)}
+	g.running.Add(1)
+	go g.greet(held)
+	p := newRaw(t, ours)
+	hello := helloFor()
+	hello.Session = newID()
+	p.greet(hello)
+	within(t, "the welcome has left", held.gate.arrived)
+	ended := make(chan error, 1)
+	go func() { ended <- g.Shutdown(testContext(t)) }()
+	within(t, "the gateway stops", g.stopping)
+	g.mu.Lock() // whoever is closed without a word is closed before mu is free again
+	//lint:ignore SA2001 nothing is to be done with it
+	g.mu.Unlock()
+	held.gate.release()
+	for {
+		f, err := p.read()
+		if err != nil {
+			t.Fatalf("no goodbye: %v", err)
+		}
+		if f.Kind == proto.KindGoodbye {
+			if bye, err := proto.ParseGoodbye(f.Payload); err != nil || bye.Code != proto.GoodbyeDraining {
+				t.Errorf("goodbye %+v, %v", bye, err)
+			}
+			break
+		}
+	}
+	if err := within(t, "the end", ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// heldWrite is a connection whose first write returns when the gate is released; its bytes have left before.
+type heldWrite struct {
+	net.Conn
+	gate *gate
+	once sync.Once
+}
+
+func (c *heldWrite) Write(b []byte) (n int, err error) {
+	n, err = c.Conn.Write(b)
+	c.once.Do(func() { _, _ = c.gate.pass(context.Background(), nil) })
+	return n, err
 }
 
 func TestListenAndServe(t *testing.T) {
