@@ -160,17 +160,17 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	key := sessionKey{hello.Session, hello.Lane}
 	resumable := hello.Session != proto.ID{}
 	g.mu.Lock()
-	old := g.sessions[key]
-	if old != nil && hello.Clock < old.helloClock {
-		g.mu.Unlock()
-		return nil, errStale
-	}
-	if old != nil && hello.Resume && old.begunBy(hello) {
-		old.helloClock = hello.Clock
-		g.mu.Unlock()
-		return old, nil
-	}
-	if old != nil { // its welcome never arrived, or the client has begun again
+	for old := g.sessions[key]; old != nil; old = g.sessions[key] {
+		if hello.Clock < old.helloClock {
+			g.mu.Unlock()
+			return nil, errStale
+		}
+		if hello.Resume && old.begunBy(hello) {
+			old.helloClock = hello.Clock
+			g.mu.Unlock()
+			return old, nil
+		}
+		// Its welcome never arrived, or the client has begun again. While it ends a later hello may come first.
 		g.mu.Unlock()
 		g.endHandler(old, &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "the client began this lane anew"})
 		g.mu.Lock()

@@ -104,6 +104,49 @@ func TestResumeWrongCounts(t *testing.T) {
 	eventually(t, "the lanes are gone", func() bool { return g.Stats().Handlers == 0 })
 }
 
+// Hellos that begin a lane anew while the one before is slow to end: the latest has it, whichever is served first.
+func TestResumeAfterHellosAtOnce(t *testing.T) {
+	const hellos = 8
+	g := startGateway(t, GatewayConfig{})
+	greetings := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.greeting)
+	}
+	for trial := range uint64(20) {
+		hello := sessionHello(1 + trial)
+		slow := connectPipe(t, g).greet(hello) // does not read the goodbye
+		latest := hello
+		latest.Clock += hellos
+		var peers []*raw
+		for i := range uint64(hellos) {
+			next := latest
+			next.Clock -= i
+			p := connect(t, g)
+			p.write(proto.AppendHello(nil, next))
+			peers = append(peers, p)
+		}
+		eventually(t, "all have come", func() bool { return greetings() == hellos })
+		_ = slow.conn.Close()
+		peers[0].expect(proto.KindWelcome)
+		for _, p := range peers[1:] {
+			if f := p.next(); f.Kind != proto.KindWelcome && f.Kind != proto.KindGoodbye {
+				t.Fatalf("kind %#02x answers a hello", f.Kind)
+			}
+			_ = p.conn.Close()
+		}
+		resume := again(latest, 0)
+		resume.Extensions = []proto.Extension{proto.BegunExtension(latest.Clock)}
+		p := connect(t, g).greet(resume)
+		if !p.welcome.Resumed {
+			t.Fatalf("trial %d: the lane of the latest hello is gone", trial)
+		}
+		p.echo()
+		p.send(proto.KindGoodbye, proto.AppendGoodbye(nil, proto.Goodbye{})[proto.HeaderSize:])
+		eventually(t, "no lane is left", func() bool { return g.Stats().Handlers+greetings() == 0 })
+	}
+}
+
 func TestResumeUnknownLaneBeginsAnew(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	p := connect(t, g).greet(again(sessionHello(1), 12345))
