@@ -140,3 +140,11 @@ func newID() (id proto.ID) {
 	_, _ = rand.Read(id[:]) // never fails; it ends the process instead
 	return id
 }
+
+// mostFrames bounds the bytes of one connection's frames whose tasks the pool has not let go of: twice what a client that
+// keeps to its window has under way. Beside these there are tasks that were cancelled and wait in the queue for their turn
+// to end, those that share a frame with one that runs for long, and those whose answer left a moment ago.
+func (c *GatewayConfig) mostFrames() int64 {
+	const moment = 1 << 20
+	return 2*(c.WindowBytes+int64(c.Window)*proto.TaskHeaderSize) + moment
+}

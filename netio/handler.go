@@ -111,7 +111,7 @@ func (h *handler) tasks(payload []byte) error {
 	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
 		return h.refuseAll(b, refusal)
 	}
-	if h.frames.Load() > 2*h.gateway.config.WindowBytes { // cancelled ones, which wait in the queue for their turn to end
+	if h.frames.Load() > h.gateway.config.mostFrames() {
 		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
 	}
 	if b.sub.call != nil {
