@@ -27,15 +27,12 @@ func (h *handler) openStream(payload []byte) error {
 	if h.streams[o.Stream] != nil {
 		return fmt.Errorf("%w: stream id %d is in use", proto.ErrMalformed, o.Stream)
 	}
-	s.window = h.gateway.config.StreamCredit
-	s.allowed, s.credit = s.window, h.chunkCredit
+	window := h.gateway.config.StreamCredit
 	if o.Shape == proto.ShapeStream {
-		s.allowed = 0
+		window = 0
 	}
-	if h.streams == nil {
-		h.streams = map[uint32]*Stream{}
-	}
-	h.streams[o.Stream] = s
+	s.enter(window)
+	s.credit = h.chunkCredit
 	refusal := h.refusal(sub, o.Name, Shape(o.Shape.String()))
 	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
 		h.gateway.counters.streams.Add(-1)
@@ -112,7 +109,7 @@ func (s *Stream) finish(result []byte, err error) {
 		err = errStreamEnded
 	}
 	s.close(err)
-	s.in.drop()
+	s.drop()
 	b := s.lane.out.whole(proto.KindEnd, 5+len(result))
 	b.b = proto.AppendEnd(b.b, proto.End{Stream: s.id, Status: status, Body: result})
 	s.lane.appended()

@@ -3,10 +3,11 @@ package netio
 import "encoding/binary"
 
 // inbox holds the chunks of a stream that have arrived and are not consumed, in blocks, so that chunks cost no
-// allocation each. The lane's mutex guards it; its bound is the stream's credit.
+// allocation each. Its bound is the stream's credit.
 type inbox struct {
 	blocks []*buffer
 	at     int // what has been consumed of the first block
+	burst  int // bytes that were taken at once: the next block is of about that size
 }
 
 // inboxHeader is what stands before a chunk in a block: its ident and its length.
@@ -17,7 +18,7 @@ func (q *inbox) push(ident int64, body []byte) {
 	size := inboxHeader + len(body)
 	n := len(q.blocks)
 	if n == 0 || q.blocks[n-1].room() < size {
-		want := size
+		want := max(size, min(q.burst, largeBuffer))
 		if n > 0 {
 			want = max(want, min(8*cap(q.blocks[n-1].b), largeBuffer))
 		}
@@ -28,6 +29,21 @@ func (q *inbox) push(ident int64, body []byte) {
 	b.b = binary.LittleEndian.AppendUint64(b.b, uint64(ident))
 	b.b = binary.LittleEndian.AppendUint32(b.b, uint32(len(body)))
 	b.b = append(b.b, body...)
+}
+
+// takeAll moves all blocks of from, of which nothing has been consumed, behind those of q; false means that there are none.
+func (q *inbox) takeAll(from *inbox) bool {
+	if len(from.blocks) == 0 {
+		return false
+	}
+	from.burst = 0
+	for i, b := range from.blocks {
+		from.burst += len(b.b)
+		q.blocks = append(q.blocks, b)
+		from.blocks[i] = nil
+	}
+	from.blocks = from.blocks[:0]
+	return true
 }
 
 // pop returns the next chunk, which is valid until the next pop.

@@ -34,6 +34,8 @@ type lane struct {
 	closed   bool
 	maxKept  int                // above so many unacknowledged bytes, new work waits
 	streams  map[uint32]*Stream // open ones, by id
+	windows  int                // credit that the peer has for these, in all
+	growTo   int                // the windows of streams may grow to so much in all
 	spaceFor []*Stream          // streams that wait for space in the outbox
 	full     bool               // the owner was told that the lane is full
 	pieces   [][]byte           // the flusher's scratch

@@ -153,17 +153,14 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape prot
 	}
 	st := newStream(&l.lane, ctx, id, shape, name, 0)
 	st.client = true
-	st.window = l.swarm.config.StreamCredit
-	st.allowed, st.credit = st.window, l.initialCredit
-	st.progress.LastIdent = -1
+	window := l.swarm.config.StreamCredit
 	if shape == proto.ShapeSend {
-		st.allowed = 0
+		window = 0
 	}
+	st.enter(window)
+	st.credit = l.initialCredit
+	st.last.Store(-1)
 	st.sentEnd = shape == proto.ShapeStream
-	if l.streams == nil {
-		l.streams = map[uint32]*Stream{}
-	}
-	l.streams[id] = st
 	l.inflight.Add(1)
 	b := l.out.whole(proto.KindOpen, size)
 	b.b = proto.AppendOpen(b.b, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
@@ -202,9 +199,7 @@ func (l *swarmLane) loseStreams(cause error) {
 		err = fmt.Errorf("%w: swarm %w", ErrCanceled, ErrClosed)
 	}
 	for _, s := range l.streams {
-		p := s.progress
-		p.sent = nil
-		s.close(&StreamError{Subroutine: s.name, Err: err, Progress: p})
+		s.close(&StreamError{Subroutine: s.name, Err: err, Progress: s.soFar()})
 	}
 	l.freeStreams, l.nextStream = nil, 0
 }
@@ -240,7 +235,7 @@ func (s *Stream) abort(err error) {
 		return
 	}
 	s.err = taskErrorFor(s.name, err)
-	s.in.drop()
+	s.drop()
 	status := StatusCanceled
 	if errors.Is(err, context.DeadlineExceeded) {
 		status = StatusTimeout
@@ -269,7 +264,5 @@ func (s *Stream) Result() ([]byte, error) {
 func (s *Stream) Progress() Progress {
 	s.lane.mu.Lock()
 	defer s.lane.mu.Unlock()
-	p := s.progress
-	p.sent = nil
-	return p
+	return s.soFar()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"shoal/proto"
@@ -14,7 +15,9 @@ import (
 // use the same one at once.
 //
 // What waits for whom: Send waits for the peer's credit and for room in the connection's outbox; Recv waits for chunks.
-// Credit goes back to the peer as chunks are consumed, so a stream that nobody reads holds up nothing but itself.
+// Credit goes back to the peer as chunks are consumed, so a stream that nobody reads holds up nothing but itself. At a
+// client it grows while the reader waits for more, to four times SwarmConfig.StreamCredit for the open streams of a
+// connection in all.
 type Stream struct {
 	lane   *lane
 	id     uint32
@@ -27,11 +30,19 @@ type Stream struct {
 	recvWake chan struct{} // one slot: something has changed for Recv
 	sendWake chan struct{} // one slot: something has changed for Send
 
+	// Recv's own.
+	taken  inbox // out of in, so that a chunk costs no lock
+	window int   // credit that the peer has in all; written under lane.mu
+	owed   int   // consumed, and not given back yet
+	waited bool  // there was nothing to consume since credit was last given back
+
+	last     atomic.Int64 // ident of the last chunk that Recv returned
+	received atomic.Int64 // chunks that it returned
+	dropped  atomic.Bool  // what has not been consumed is not wanted any more
+
 	// Guarded by lane.mu.
 	in        inbox
 	allowed   int  // credit that the peer has left
-	window    int  // what it began with
-	owed      int  // consumed, and not given back yet
 	peerEnded bool // no more chunks will come
 	credit    int  // what the peer lets us send
 	queued    bool // in lane.spaceFor
@@ -91,6 +102,17 @@ func newStream(l *lane, ctx context.Context, id uint32, shape proto.Shape, name 
 		s.ctx, s.cancel = timed, func(cause error) { cancel(cause); stop() }
 	}
 	return s
+}
+
+// enter puts the stream into its lane's table; the peer has so much credit. The caller holds the lane's mu.
+func (s *Stream) enter(window int) {
+	l := s.lane
+	if l.streams == nil {
+		l.streams = map[uint32]*Stream{}
+	}
+	l.streams[s.id] = s
+	s.window, s.allowed = window, window
+	l.windows += window
 }
 
 // Context returns the stream's context. At the gateway it ends as soon as the client aborts, leaves for good or its
@@ -163,28 +185,25 @@ func (s *Stream) Recv() (ident int64, body []byte, err error) {
 
 // recv is Recv; it also says whether another chunk is there already.
 func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
-	l := s.lane
 	for {
-		l.mu.Lock()
-		ident, body, ok := s.in.pop()
-		if ok {
+		if s.dropped.Load() {
+			s.taken.drop()
+		}
+		if ident, body, ok := s.taken.pop(); ok {
+			s.last.Store(ident)
+			s.received.Add(1)
 			s.consumed(proto.ChunkHeaderSize + len(body))
-			s.progress.LastIdent = ident
-			s.progress.Received++
-			more := s.in.more()
-			l.mu.Unlock()
-			return ident, body, more, nil
+			if !s.taken.more() {
+				_, _ = s.take()
+			}
+			return ident, body, s.taken.more(), nil
 		}
-		switch {
-		case s.err != nil:
-			err = s.failure()
-		case s.peerEnded:
-			err = io.EOF
-		}
-		l.mu.Unlock()
-		if err != nil {
+		if some, err := s.take(); some {
+			continue
+		} else if err != nil {
 			return 0, nil, false, err
 		}
+		s.waited = true
 		select {
 		case <-s.recvWake:
 		case <-s.ctx.Done():
@@ -197,17 +216,48 @@ func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
 	}
 }
 
-// consumed gives credit back, half a window at a time.
+// take takes what has arrived. Where nothing has, the error says how the stream has ended, if it has.
+func (s *Stream) take() (some bool, err error) {
+	s.lane.mu.Lock()
+	defer s.lane.mu.Unlock()
+	switch {
+	case s.taken.takeAll(&s.in):
+		return true, nil
+	case s.err != nil:
+		return false, s.failure()
+	case s.peerEnded:
+		return false, io.EOF
+	}
+	return false, nil
+}
+
+// creditGrowth is how many times SwarmConfig.StreamCredit the windows of the streams of one connection may grow to in all.
+// More of it is faster while a stream has the connection for itself, and what others want then comes later.
+const creditGrowth = 4
+
+// consumed gives credit back, half a window at a time. At the client the window grows while its reader has to wait for more,
+// since then it is the window, or the way, that holds the stream up. One that is not read keeps the window that it has.
 func (s *Stream) consumed(cost int) {
-	s.owed += cost
-	if s.owed < s.window/2 || s.peerEnded || s.over {
+	if s.owed += cost; s.owed < s.window/2 {
 		return
 	}
-	b := s.lane.out.entry(proto.KindCredit, openKey{}, 8, maxEntries)
-	b.b = proto.AppendCredit(b.b, s.id, uint32(s.owed))
-	s.allowed += s.owed
-	s.owed = 0
-	s.lane.appended()
+	l := s.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.peerEnded || s.over {
+		return
+	}
+	give := s.owed
+	if s.waited && l.windows+s.window <= l.growTo {
+		give += s.window
+		l.windows += s.window
+		s.window *= 2
+	}
+	s.owed, s.waited = 0, false
+	b := l.out.entry(proto.KindCredit, openKey{}, 8, maxEntries)
+	b.b = proto.AppendCredit(b.b, s.id, uint32(give))
+	s.allowed += give
+	l.appended()
 }
 
 // wakeSender is called by the lane, with mu held, when there is room in the outbox.
@@ -231,9 +281,15 @@ func (s *Stream) failure() error {
 		return s.err
 	}
 	now := *cut
-	now.Progress = s.progress
-	now.Progress.sent = nil
+	now.Progress = s.soFar()
 	return &now
+}
+
+// soFar is how far the stream has come. The caller holds the lane's mu.
+func (s *Stream) soFar() Progress {
+	p := s.progress
+	p.LastIdent, p.Received, p.sent = s.last.Load(), s.received.Load(), nil
+	return p
 }
 
 // streamFrame handles a frame of streams that is the same at both ends.
@@ -308,6 +364,12 @@ func (p *Progress) taken(credit int) {
 	p.sent = p.sent[:copy(p.sent, p.sent[n:])]
 }
 
+// drop frees what has arrived and nobody will consume. The caller holds the lane's mu.
+func (s *Stream) drop() {
+	s.dropped.Store(true)
+	s.in.drop()
+}
+
 // close ends the stream at this end with its terminal state; err nil is a good end. The caller holds the lane's mu.
 func (s *Stream) close(err error) {
 	if s.over {
@@ -318,9 +380,10 @@ func (s *Stream) close(err error) {
 		s.err = err
 	}
 	if err != nil && !s.client {
-		s.in.drop()
+		s.drop()
 	}
 	delete(s.lane.streams, s.id)
+	s.lane.windows -= s.window
 	wake(s.recvWake)
 	wake(s.sendWake)
 }

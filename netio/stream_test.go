@@ -242,6 +242,68 @@ func TestStreamCreditBoundsGateway(t *testing.T) {
 	eventually(t, "credit lets it go on", func() bool { return sent.Load() > 100_000+2*1016 })
 }
 
+// The window of a stream whose reader waits for more grows, to a bound that the streams of a connection share; one that is
+// not read sends what it may at the beginning.
+func TestStreamWindowGrows(t *testing.T) {
+	const credit, chunk = 100_000, 1000 + proto.ChunkHeaderSize
+	g := startStreams(t, GatewayConfig{})
+	var sent [2]atomic.Int64
+	for i := range sent {
+		g.HandleStream(fmt.Sprint("flood ", i), func(_ context.Context, _ []byte, out *Stream) error {
+			for {
+				if err := out.Send(0, make([]byte, 1000)); err != nil {
+					return err
+				}
+				sent[i].Add(chunk)
+			}
+		})
+	}
+	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1, StreamCredit: credit})
+	unread, err := s.OpenStream(testContext(t), "flood 0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Abort()
+	read, err := s.OpenStream(testContext(t), "flood 1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Abort()
+	consumed := int64(0)
+	consume := func(until func() bool) {
+		t.Helper()
+		eventually(t, "the window is as large as it should be", func() bool {
+			for range 100 {
+				if _, _, err := read.Recv(); err != nil {
+					t.Fatal(err)
+				}
+				consumed += chunk
+			}
+			return until()
+		})
+	}
+	stalls := func(i int, window int64) {
+		t.Helper()
+		ahead := func() int64 { return sent[i].Load() - []int64{0, consumed}[i] }
+		eventually(t, "the stream stalls", func() bool { return ahead() >= window/2 && ahead() > 0 })
+		_ = heapInUse() // takes its time
+		if n := ahead(); n > window+chunk {
+			t.Errorf("stream %d: %d bytes ahead of a window of %d", i, n, window)
+		}
+	}
+	consume(func() bool { return read.window == 2*credit })
+	consume(func() bool { return consumed > 40*credit })
+	if read.window != 2*credit { // beside the other one's, a third would be more than four in all
+		t.Errorf("the window is %d beside a stream that is not read", read.window)
+	}
+	stalls(0, credit)
+	stalls(1, 2*credit)
+	unread.Abort()
+	consume(func() bool { return read.window == 4*credit })
+	consume(func() bool { return consumed > 80*credit })
+	stalls(1, 4*credit)
+}
+
 // On one connection: a stream that nobody reads, another one, and calls.
 func TestStreamStalledHoldsUpNothingElse(t *testing.T) {
 	g := startStreams(t, GatewayConfig{})

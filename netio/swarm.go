@@ -35,7 +35,7 @@ type SwarmConfig struct {
 
 	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
-	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed; default 512 KiB
+	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed, at first: see Stream; default 512 KiB
 	Compress     Compression // of what is sent, where it shrinks and the gateway can expand it; default none
 
 	Interceptors []Interceptor // around each call, the first outermost
@@ -108,6 +108,7 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	for i := range c.Connections {
 		l := &swarmLane{swarm: s, index: uint16(i), firstTry: make(chan error, 1)}
 		l.lane.init(l, c.FrameLimit, c.SendBuffer)
+		l.growTo = creditGrowth * c.StreamCredit
 		l.out.forgetful = c.NoSession
 		s.lanes = append(s.lanes, l)
 	}
