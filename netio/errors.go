@@ -176,8 +176,6 @@ func goodbyeFor(err error) (proto.Goodbye, bool) {
 		return proto.Goodbye{Code: proto.GoodbyeMalformed, Text: err.Error()}, true
 	case errors.Is(err, ErrIdle):
 		return proto.Goodbye{Code: proto.GoodbyeIdle, Text: err.Error()}, true
-	case errors.Is(err, ErrSlow):
-		return proto.Goodbye{Code: proto.GoodbyeSlow, Text: err.Error()}, true
 	}
 	var g *GoodbyeError
 	if errors.As(err, &g) {

@@ -33,8 +33,11 @@ type handler struct {
 	slots      []*Task // by id; nil: not in use
 	unanswered int
 	bodies     int64 // bytes of unanswered tasks
-	refused    int   // answers given without a worker while the outbox is full
-	ended      bool  // closed for good: nothing is answered any more
+	// Answers given without a worker: those since mark, a lane offset that the client has not acknowledged, and those
+	// between the mark before and this one.
+	refused, refusedBefore int
+	mark                   uint64
+	ended                  bool // closed for good: nothing is answered any more
 	// Of streams; they end with the handler. Nil before the first stream.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -201,15 +204,20 @@ func (h *handler) refuseAll(b *batch, err error) error {
 	return h.refusals(n)
 }
 
-// refusals counts answers that wait for no worker, and so for no room in the outbox. A client that has received none
-// of them cannot have asked for more than its ids allow. The caller holds mu.
+// ackLag is how many more answers than it has ids a client may have received without having told so.
+const ackLag = 64 << 10 / proto.ResultHeaderSize
+
+// refusals counts answers, and ends of streams, that wait for no worker and so for no room in the outbox. Of those that
+// are not acknowledged a client can have caused no more than its ids and the lag of its acks allow, so twice as many since
+// the last mark but one are too many: it uses ids again whose answers it has not read. The caller holds mu.
 func (h *handler) refusals(n int) error {
-	if !h.full {
-		h.refused = 0
-		return nil
+	if h.out.acked >= h.mark {
+		h.mark = h.out.end + uint64(h.out.openBytes)
+		h.refusedBefore, h.refused = h.refused, 0
 	}
-	if h.refused += n; h.refused > h.gateway.config.Window+h.gateway.config.Streams {
-		return fmt.Errorf("%w: ids are used again before their answers were read", ErrSlow)
+	h.refused += n
+	if h.refusedBefore+h.refused > 2*(h.gateway.config.Window+h.gateway.config.Streams+ackLag) {
+		return fmt.Errorf("%w: ids are used again, and their answers are not acknowledged", proto.ErrMalformed)
 	}
 	return nil
 }
@@ -295,7 +303,9 @@ func (h *handler) stop(t *Task, status Status) {
 // stopLocked is stop with mu held; it unlocks. After that t is touched only if its wait was taken out, since then
 // nobody else finishes it.
 func (h *handler) stopLocked(t *Task, status Status) {
-	h.gateway.early.add(t.b.sub.info.Name)
+	if t.b.sub != nil { // else its frame broke the protocol further on
+		h.gateway.early.add(t.b.sub.info.Name)
+	}
 	h.answerLocked(t, status, nil)
 	h.startFlush()
 	ctx := t.ctx

@@ -43,6 +43,10 @@ func (h *handler) openStream(payload []byte) error {
 		s.finish(nil, refusal)
 		return h.refusals(1)
 	}
+	if err := h.refusals(1); err != nil { // it may end as soon as it begins
+		h.gateway.counters.streams.Add(-1)
+		return err
+	}
 	argument := append([]byte(nil), o.Argument...)
 	if deadline != 0 { // whoever else ends the context closes the stream too
 		context.AfterFunc(s.ctx, s.stopped)

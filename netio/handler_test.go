@@ -307,3 +307,15 @@ func TestHandlerSuperseded(t *testing.T) {
 		t.Errorf("%d handlers", n)
 	}
 }
+
+// A frame that breaks the window behind a task of an unknown subroutine ends its connection, and nothing else.
+func TestHandlerMalformedBehindUnknown(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	for _, bad := range []task{{1 << 30, ""}, {0, "the same id"}} {
+		p := connect(t, g).greet(helloFor())
+		p.tasks("no such", task{0, ""}, bad)
+		p.goodbye(proto.GoodbyeMalformed)
+	}
+	eventually(t, "the lanes end", func() bool { return g.Stats().Handlers == 0 })
+	connect(t, g).greet(helloFor()).echo()
+}

@@ -40,9 +40,9 @@ type lane struct {
 	full     bool               // the owner was told that the lane is full
 	pieces   [][]byte           // the flusher's scratch
 
-	told         atomic.Uint64 // received count last told to the peer; written under mu
-	lastRead     atomic.Int64  // when bytes last arrived, as monotonic() has it
-	writingSince atomic.Int64  // when the write under way began; 0: none
+	told     atomic.Uint64 // received count last told to the peer; written under mu
+	lastRead atomic.Int64  // when bytes last arrived, as monotonic() has it
+	lastSent atomic.Int64  // when the last write ended
 }
 
 // laneOwner is what a lane serves: the gateway's handler or the swarm's.
@@ -59,6 +59,8 @@ const (
 	ackSoon   = 4 << 10   // tell the peer with the next write when so many bytes have arrived since it was last told
 	ackEvery  = 32 << 10  // write for that alone when it is so many
 	mostWrite = 512 << 10 // bytes in one write: control frames get their turn between two
+	// mostControl bounds the control frames for a peer that does not read: it gets no more pongs and acks than this.
+	mostControl = 64 << 10
 	// streamAhead bounds what streams put before the frames of others: a chunk waits while so much is unsent.
 	streamAhead = 256 << 10
 )
@@ -79,7 +81,10 @@ func (l *lane) attach(k *link, received uint64) bool {
 	}
 	l.link, l.parted = k, false
 	l.told.Store(l.received.Load())
-	l.lastRead.Store(monotonic())
+	now := monotonic()
+	l.lastRead.Store(now)
+	l.lastSent.Store(now)
+	l.spaceChanged() // the peer may have everything: then no write comes that would find out
 	l.startFlush()
 	return true
 }
@@ -138,7 +143,9 @@ func (l *lane) control(add func(dst []byte) []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.link != nil {
-		l.acknowledge()
+		if len(l.out.control) <= mostControl {
+			l.acknowledge()
+		}
 		l.out.control = add(l.out.control)
 		l.startFlush()
 	}
@@ -263,8 +270,8 @@ func (l *lane) dispatch(f proto.Frame) error {
 			return fmt.Errorf("%w: ping of %d bytes", proto.ErrMalformed, len(f.Payload))
 		}
 		l.control(func(dst []byte) []byte {
-			if len(dst) > 64<<10 {
-				return dst // a peer that pings and does not read: it gets no more pongs than this
+			if len(dst) > mostControl {
+				return dst
 			}
 			return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPong, Payload: f.Payload})
 		})
@@ -272,10 +279,4 @@ func (l *lane) dispatch(f proto.Frame) error {
 	default:
 		return l.owner.frame(f)
 	}
-}
-
-// stalled reports whether a write has been under way for longer than timeout.
-func (l *lane) stalled(now int64, timeout time.Duration) bool {
-	since := l.writingSince.Load()
-	return since != 0 && timeout > 0 && now-since > int64(timeout)
 }

@@ -249,3 +249,49 @@ func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
 		t.Error("the session was forgotten")
 	}
 }
+
+// A lane that was full, and whose client has received everything, goes on when it comes back.
+func TestResumeOfFullLane(t *testing.T) {
+	g := startGateway(t, GatewayConfig{SendBuffer: 256 << 10})
+	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 64<<10), nil })
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	var tasks []task
+	for id := range uint32(40) {
+		tasks = append(tasks, task{id, ""})
+	}
+	p.tasks("large", tasks...)
+	results := 0
+	count := func(f proto.Frame) {
+		for rest := f.Payload; f.Kind == proto.KindResults && len(rest) > 0; results++ {
+			var err error
+			if _, rest, err = proto.NextResult(rest); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	paused := func() bool {
+		return p.got > 0 && int(p.got) == most(g, func(h *handler) int {
+			if h.full && h.out.unsent() == 0 && !h.flushing {
+				return int(h.out.end)
+			}
+			return 0
+		})
+	}
+	for !paused() { // what comes until the lane is full is read, and not acknowledged
+		_ = p.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if f, err := p.read(); err == nil {
+			count(f)
+		}
+	}
+	if results == len(tasks) {
+		t.Fatal("the lane was never full")
+	}
+	received := p.got
+	_ = p.conn.Close()
+	p = connect(t, g).greet(again(hello, received))
+	if !p.welcome.Resumed {
+		t.Fatal("it is not resumed")
+	}
+	count(p.next())
+}

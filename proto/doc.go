@@ -133,6 +133,9 @@
 //   - It tells that count in ack frames: at the latest when 64 KiB have arrived since it last told, better with each
 //     burst that it writes, and before a ping and a pong.
 //
+//   - A client that goes on using ids again, of tasks or of streams, without telling what has arrived of their answers, is
+//     taken for malformed when the gateway keeps more of these than the ids allow.
+//
 //   - Each side keeps what it has sent until it is acknowledged. A received count may be told twice and late; the
 //     highest counts. A count above what was sent is malformed, and so is one in a handshake that is below an earlier
 //     one or not between two frames.

@@ -1,0 +1,81 @@
+package netio
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"shoal/proto"
+)
+
+// most returns the most that measure says of any handler.
+func most(g *Gateway, measure func(h *handler) int) (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for h := range g.handlers {
+		h.mu.Lock()
+		n = max(n, measure(h))
+		h.mu.Unlock()
+	}
+	return n
+}
+
+// A client that keeps to its ids gets its refusals, however many and though the outbox is full of them.
+func TestRefusalsOfProperClient(t *testing.T) {
+	g := startGateway(t, GatewayConfig{SendBuffer: 64 << 10})
+	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+	ends := map[Status]int{}
+	name := strings.Repeat("n", 200)
+	for _, err := range s.MapWith(testContext(t), name, repeat(300_000), MapOptions{Batch: 64, InFlight: 60_000}) {
+		ends[StatusOf(err)]++
+	}
+	if len(ends) != 1 || ends[StatusUnknownSubroutine] != 300_000 {
+		t.Errorf("tasks end as %v", ends)
+	}
+}
+
+// One that uses ids again and acknowledges no answer does not fill the gateway's memory.
+func TestRefusalsWithoutAcks(t *testing.T) {
+	for name, one := range map[string]func(id uint32) []byte{
+		"tasks": func(id uint32) []byte { return tasksFrame(0, "no such", task{id, ""}) },
+		"streams": func(id uint32) []byte {
+			open := proto.AppendOpen(nil, proto.Open{Stream: id, Shape: proto.ShapeStream, Name: []byte("over")})
+			b := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindOpen, Payload: open})
+			return proto.AppendFrame(b, proto.Frame{Kind: proto.KindAbort, Payload: proto.AppendAbort(nil, id, StatusCanceled)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGateway(t, GatewayConfig{Window: 1000, Streams: 1000, SendBuffer: 64 << 10})
+			g.HandleStream("over", func(context.Context, []byte, *Stream) error { return nil })
+			p := connect(t, g).greet(sessionHello(1))
+			go func() { // 1,000 ids again and again; the write fails when the gateway has had enough
+				for i := uint32(0); ; i++ {
+					if _, err := p.conn.Write(one(i % 1000)); err != nil {
+						return
+					}
+				}
+			}()
+			p.goodbye(proto.GoodbyeMalformed)
+		})
+	}
+}
+
+// Pings with something sequenced between them, from a client that does not read: pongs and acks are bounded.
+func TestControlFramesAreBounded(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	p := connect(t, g).greet(sessionHello(1))
+	one := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindCancel, Payload: proto.AppendCancel(nil, 5)})
+	one = proto.AppendFrame(one, proto.Frame{Kind: proto.KindPing})
+	burst := []byte(strings.Repeat(string(one), 1<<20/len(one)))
+	received := 0
+	for range 32 {
+		p.write(burst)
+		received += len(burst) / len(one)
+	}
+	eventually(t, "all has arrived", func() bool {
+		return most(g, func(h *handler) int { return int(h.received.Load()) }) == received*(proto.HeaderSize+4)
+	})
+	if n := most(g, func(h *handler) int { return len(h.out.control) }); n > 2*mostControl {
+		t.Errorf("%d bytes of control frames wait", n)
+	}
+}
