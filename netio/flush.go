@@ -69,7 +69,7 @@ func (l *lane) flushHere() {
 	defer l.mu.Unlock()
 	if !l.endRound(k, n, control, err) {
 		l.endFlush()
-	} else if len(l.out.control) > 0 || l.out.unsent() > 0 {
+	} else if l.ackNow || len(l.out.control) > 0 || l.out.unsent() > 0 {
 		go l.flush()
 	} else {
 		l.endFlush()
@@ -104,14 +104,13 @@ func (l *lane) takeRound() (k *link, control int) {
 	if len(l.pieces) == 0 {
 		return nil, 0
 	}
-	l.writingSince.Store(monotonic())
 	return l.link, control
 }
 
 // endRound records what was written. False means that the connection is broken: its reader finds out and detaches. The
 // caller holds mu.
 func (l *lane) endRound(k *link, n int64, control int, err error) bool {
-	l.writingSince.Store(0)
+	l.lastSent.Store(monotonic())
 	clear(l.pieces)
 	l.out.wrote(max(0, int(n)-control))
 	if err != nil {

@@ -3,6 +3,8 @@ package netio
 import (
 	"errors"
 	"net"
+	"sync"
+	"syscall"
 	"testing"
 
 	"shoal/proto"
@@ -21,26 +23,33 @@ func (listener) frame(f proto.Frame) error {
 func (listener) burst()     {}
 func (listener) space(bool) {}
 
-// What a peer said before it went is read, also where a write has found out first that it is gone.
-func TestLastWordsAfterFailedWrite(t *testing.T) {
-	checkLeaks(t)
+// connected returns both ends of a connection.
+func connected(t *testing.T) (ours, theirs *net.TCPConn) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	ours, err := net.Dial("tcp", ln.Addr().String())
+	c, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := ln.Accept()
+	peer, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c.(*net.TCPConn), peer.(*net.TCPConn)
+}
+
+// What a peer said before it went is read, also where a write has found out first that it is gone.
+func TestLastWordsAfterFailedWrite(t *testing.T) {
+	checkLeaks(t)
+	ours, theirs := connected(t)
 	if _, err := theirs.Write(proto.AppendGoodbye(nil, proto.Goodbye{Code: proto.GoodbyeDraining})); err != nil {
 		t.Fatal(err)
 	}
-	_ = theirs.(*net.TCPConn).SetLinger(0) // a reset, as a close with bytes unread makes it
+	_ = theirs.SetLinger(0) // a reset, as a close with bytes unread makes it
 	_ = theirs.Close()
 
 	var l lane
@@ -64,5 +73,60 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 	if err := k.readLoop(&l); !errors.Is(err, ErrDraining) {
 		t.Errorf("read after that: %v", err)
 	}
+	l.detach()
+}
+
+// hookedConn calls after once a write that does not wait has been tried.
+type hookedConn struct {
+	*net.TCPConn
+	after func()
+}
+
+type hookedRaw struct {
+	syscall.RawConn
+	after func()
+}
+
+func (c hookedConn) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.TCPConn.SyscallConn()
+	return hookedRaw{raw, c.after}, err
+}
+
+func (r hookedRaw) Write(f func(fd uintptr) bool) error {
+	err := r.RawConn.Write(f)
+	r.after()
+	return err
+}
+
+// An ack that becomes due while somebody else writes leaves all the same.
+func TestAckDueDuringWrite(t *testing.T) {
+	checkLeaks(t)
+	ours, theirs := connected(t)
+	defer theirs.Close()
+	var l lane
+	l.init(listener{}, proto.MinFrameLimit, 1<<20)
+	var once sync.Once
+	k := newLink(hookedConn{ours, func() {
+		once.Do(func() { // what receive does at its end
+			l.received.Add(ackEvery)
+			l.mu.Lock()
+			l.ackNow = true
+			l.startFlush()
+			l.mu.Unlock()
+		})
+	}})
+	if !l.attach(k, 0) {
+		t.Fatal("the lane does not take the connection")
+	}
+	eventually(t, "it is idle", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return !l.flushing })
+	l.mu.Lock()
+	b := l.out.whole(proto.KindCancel, 4)
+	b.b = proto.AppendCancel(b.b, 1)
+	if !l.claimFlush() {
+		t.Fatal("somebody flushes")
+	}
+	l.mu.Unlock()
+	l.flushHere()
+	eventually(t, "the peer is told", func() bool { return l.told.Load() == ackEvery })
 	l.detach()
 }

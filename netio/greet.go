@@ -267,6 +267,9 @@ func (g *Gateway) connect(h *handler, k *link, hello proto.Hello) (bool, error) 
 		g.afterLink(h, err)
 		return true, err
 	}
+	if !welcome.Draining && g.draining.Load() { // it began meanwhile, and may have passed this lane over
+		h.control(func(dst []byte) []byte { return proto.AppendDrain(dst, 1<<32-1) })
+	}
 	g.log.Debug("connection attached", "remote", h.peer(), "resumed", resumed, "lane", hello.Lane)
 	g.read(h, k)
 	return true, nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,10 @@ type link struct {
 	read    func(fd uintptr) bool // tryRead, kept so that it is allocated once
 	spin    *spinner              // nil: it waits at once
 
-	out net.Buffers
+	part [][]byte // what write is at
+	out  net.Buffers
+	// When that began, 0 where nothing is written, and when the last long one ended; as monotonic has it.
+	writingSince, lastTaken atomic.Int64
 
 	trying [][]byte // what tryWrite is at, and how it went
 	tried  int
@@ -244,14 +248,53 @@ func (k *link) consume(consumed, need int) {
 	k.in = grown
 }
 
-// write writes all pieces and returns how many bytes of them the connection took.
-func (k *link) write(pieces [][]byte) (int64, error) {
-	if len(pieces) == 1 {
-		n, err := k.conn.Write(pieces[0])
-		return int64(n), err
+const (
+	// portion is how much of a write a peer has to take in time, or it counts as stuck: a large frame on a slow line may be on
+	// its way for long.
+	portion = mostWrite
+	// longWrite is how long a portion takes that has waited for the peer to take what came before; others seldom do.
+	longWrite = 10 * time.Millisecond
+)
+
+// write writes all pieces and returns how many bytes of them the connection took. It uses them up.
+func (k *link) write(pieces [][]byte) (total int64, err error) {
+	defer k.writingSince.Store(0)
+	for err == nil && len(pieces) > 0 {
+		begun := monotonic()
+		k.writingSince.Store(begun)
+		var n int64
+		k.part = firstBytes(k.part[:0], pieces, portion)
+		if len(k.part) == 1 {
+			var one int
+			one, err = k.conn.Write(k.part[0])
+			n = int64(one)
+		} else {
+			k.out = k.part
+			n, err = k.out.WriteTo(k.conn)
+		}
+		clear(k.part)
+		if now := monotonic(); n > 0 && now-begun > int64(longWrite) {
+			k.lastTaken.Store(now)
+		}
+		total += n
+		pieces = skip(pieces, int(n))
 	}
-	k.out = pieces
-	return k.out.WriteTo(k.conn)
+	return total, err
+}
+
+// firstBytes appends to dst what makes up the first n bytes of the pieces.
+func firstBytes(dst, pieces [][]byte, n int) [][]byte {
+	for i := 0; i < len(pieces) && n > 0; i++ {
+		dst = append(dst, pieces[i][:min(n, len(pieces[i]))])
+		n -= len(pieces[i])
+	}
+	return dst
+}
+
+// stalled reports whether the peer has taken nothing for longer than timeout though there was something to write.
+func (k *link) stalled(now int64, timeout time.Duration) bool {
+	since := k.writingSince.Load()
+	return since != 0 && timeout > 0 && now-since > int64(timeout)
 }
 
 // mostPieces is what the system takes in one write.

@@ -123,7 +123,7 @@ func (o *outbox) unacknowledged() int { return o.keptBytes + o.openBytes }
 func (o *outbox) unsent() int { return int(o.end-o.next) + o.openBytes }
 
 // take closes the open frames, moves them to what is kept, and appends to dst the bytes to write now: about most of
-// them. Control bytes come first; they are the caller's until the next take. An empty answer means that there is nothing to write.
+// them, to the end of a frame. Control bytes come first; they are the caller's until the next take. An empty answer means that there is nothing to write.
 func (o *outbox) take(dst [][]byte, most int) [][]byte {
 	if len(o.control) > 0 {
 		dst = append(dst, o.control)
@@ -208,6 +208,7 @@ func (o *outbox) rewind(received uint64) bool {
 	o.control = nil
 	o.next = received
 	o.acked = received
+	o.written = received // what lies beyond has arrived on no connection
 	o.trim()
 	return true
 }

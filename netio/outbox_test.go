@@ -251,3 +251,20 @@ func TestOutboxForgetful(t *testing.T) {
 		}
 	}
 }
+
+// What a peer says it has not received when its lane is resumed, it certainly never had.
+func TestOutboxRewoundIsUnseen(t *testing.T) {
+	o := newOutbox()
+	b := o.whole(proto.KindCancel, 4)
+	b.b = proto.AppendCancel(b.b, 1)
+	o.take(nil, mostWrite)
+	o.wrote(len(b.b))
+	if !o.rewind(0) {
+		t.Fatal("it is not rewound")
+	}
+	n := 0
+	o.beyond(o.written, func(proto.Frame) { n++ })
+	if n != 1 {
+		t.Errorf("%d frames count as never had", n)
+	}
+}

@@ -9,8 +9,9 @@ import (
 	"shoal/proto"
 )
 
-// heartbeat pings a silent connection, and closes one that has stayed silent. Streams that wait for credit do not keep
-// it from that: pings travel ahead of everything.
+// heartbeat pings where nothing has come or gone for a while, since the gateway closes a connection from which nothing
+// comes, and closes one that has stayed silent. Streams that wait for credit do not keep it from that: pings travel ahead of
+// everything.
 func (l *swarmLane) heartbeat(now int64) {
 	l.mu.Lock()
 	k, every := l.link, int64(l.heartbeats)
@@ -18,13 +19,14 @@ func (l *swarmLane) heartbeat(now int64) {
 	if k == nil {
 		return
 	}
-	silent := now - l.lastRead.Load()
-	if silent > 3*every || l.stalled(now, time.Duration(3*every)) {
+	lastRead := l.lastRead.Load()
+	silent := now - max(lastRead, k.lastTaken.Load()) // what it takes slowly is a sign of life, and answers come behind it
+	if silent > 3*every && k.writingSince.Load() == 0 || k.stalled(now, time.Duration(3*every)) {
 		l.swarm.log.Warn("gateway is silent", "url", l.swarm.url, "lane", l.index, "for", time.Duration(silent))
 		k.close()
 		return
 	}
-	if silent >= every && now-l.lastPing >= every {
+	if now-min(lastRead, l.lastSent.Load()) >= every && now-l.lastPing >= every {
 		l.lastPing = now
 		l.control(func(dst []byte) []byte { return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPing}) })
 	}

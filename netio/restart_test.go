@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"shoal/proto"
 )
 
 // dynasty is a gateway behind an address that stays the same while gateways come and go.
@@ -237,5 +239,37 @@ func TestLostSendSaysWhatWasTaken(t *testing.T) {
 	}
 	if p := se.Progress; p.Taken <= 0 || p.Taken > read+chunkSize || p.Taken > p.Sent {
 		t.Errorf("%d bytes were read: %+v", read, p)
+	}
+}
+
+// A draining gateway's refusal that crosses a Map's cancel ends the task: nobody wants its successor to have it.
+func TestRefusalCrossesCancel(t *testing.T) {
+	url := fakeGateway(t, func(p *raw) {
+		for {
+			f, err := p.read()
+			if err != nil {
+				return
+			}
+			if f.Kind == proto.KindCancel { // it refused the task before it read this
+				p.write(proto.AppendDrain(nil, 60_000))
+				p.send(proto.KindResults, proto.AppendResult(nil, 0, StatusDraining, nil))
+			}
+		}
+	})
+	s := dial(t, url, &SwarmConfig{Connections: 1, Wait: time.Minute})
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		var last error
+		for _, err := range s.Map(ctx, "x", repeat(1)) {
+			last = err
+		}
+		done <- last
+	}()
+	eventually(t, "it is in flight", func() bool { return s.lanes[0].inflight.Load() == 1 })
+	cancel()
+	if err := within(t, "the map ends", done); !errors.Is(err, ErrCanceled) && !errors.Is(err, ErrDraining) {
+		t.Errorf("it ends with %v", err)
 	}
 }

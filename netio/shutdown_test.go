@@ -242,6 +242,30 @@ func TestShutdownWhileWelcoming(t *testing.T) {
 	}
 }
 
+// A drain that begins while a client is being welcomed is told to it too.
+func TestDrainWhileWelcoming(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	busy := connect(t, g).greet(helloFor())
+	busy.tasks("wait", task{1, ""}) // so that the drain lasts
+	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
+	ours, theirs := net.Pipe()
+	held := &heldWrite{Conn: theirs, gate: newGate(t)}
+	g.running.Add(1)
+	go g.greet(held)
+	p := newRaw(t, ours).greet(helloFor())
+	within(t, "the welcome has left", held.gate.arrived)
+	ctx, cancel := context.WithCancel(testContext(t))
+	done := make(chan error, 1)
+	go func() { done <- g.Shutdown(ctx) }()
+	eventually(t, "it drains", g.draining.Load)
+	held.gate.release()
+	if !p.welcome.Draining {
+		p.expect(proto.KindDrain)
+	}
+	cancel()
+	within(t, "the end", done)
+}
+
 // heldWrite is a connection whose first write returns when the gate is released; its bytes have left before.
 type heldWrite struct {
 	net.Conn

@@ -116,7 +116,8 @@ func (s *Stream) enter(window int) {
 }
 
 // Context returns the stream's context. At the gateway it ends as soon as the client aborts, leaves for good or its
-// deadline passes, and when the subroutine has returned.
+// deadline passes, and when the subroutine has returned; at the client with the caller's own, with Abort, and when Recv has
+// returned the end.
 func (s *Stream) Context() context.Context { return s.ctx }
 
 // Send sends a chunk; body is copied. It waits for credit. An error means that nobody reads any more: the client has
@@ -201,6 +202,9 @@ func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
 		if some, err := s.take(); some {
 			continue
 		} else if err != nil {
+			if s.client {
+				s.cancel(context.Canceled) // else the caller's context keeps it for as long as it lives itself
+			}
 			return 0, nil, false, err
 		}
 		s.waited = true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -465,4 +466,34 @@ func TestStreamManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// foreignContext is one that package context does not know: each child of it costs a goroutine until it is cancelled.
+type foreignContext struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c foreignContext) Done() <-chan struct{} { return c.done }
+
+// A stream that was read to its end leaves nothing behind in its caller's context.
+func TestStreamReadToItsEndLeavesNothing(t *testing.T) {
+	g := startStreams(t, GatewayConfig{})
+	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+	ctx := foreignContext{testContext(t), make(chan struct{})}
+	defer close(ctx.done)
+	before := runtime.NumGoroutine()
+	for range 100 {
+		st, err := s.OpenStream(ctx, "count", []byte("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, _, err = st.Recv()
+		}
+		if err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() < before+10 })
 }

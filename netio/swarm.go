@@ -31,7 +31,7 @@ type SwarmConfig struct {
 	Spin time.Duration
 
 	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted; default RestartReport
-	NoSession bool          // do without resuming: what is under way on a lost connection ends as lost
+	NoSession bool          // do without resuming: what is under way on a connection that ends, also when its gateway drains, ends as lost
 
 	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
@@ -185,9 +185,11 @@ func (s *Swarm) WaitConnected(ctx context.Context) error {
 // goroutine of the swarm is left.
 func (s *Swarm) Close() error {
 	s.cancel()
+	var leaving sync.WaitGroup
 	for _, l := range s.lanes {
-		l.leave()
+		leaving.Go(l.leave)
 	}
+	leaving.Wait()
 	s.running.Wait()
 	for _, l := range s.lanes {
 		l.abandonAll()

@@ -202,6 +202,7 @@ func (l *swarmLane) leave() {
 	l.mu.Unlock()
 	if k != nil {
 		l.farewell(k, proto.Goodbye{Code: proto.GoodbyeDone})
+		k.awaitEnd() // to close with bytes unread would reset the connection, and take the goodbye back
 		k.close()
 	}
 }

@@ -324,7 +324,7 @@ func (l *swarmLane) results(rest []byte) error {
 		}
 		rest = next
 		s := &l.slots[r.ID]
-		if r.Status == StatusDraining && s.sink != nil && l.swarm.carries() {
+		if r.Status == StatusDraining && s.sink != nil && !s.request.cancelled && l.swarm.carries() {
 			s.park()
 			continue
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,5 +276,31 @@ func TestSwarmPing(t *testing.T) {
 		if !errors.Is(pong.Err, ErrUnreachable) {
 			t.Errorf("pong is %+v", pong)
 		}
+	}
+}
+
+// zeros is a body without an end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// Closing a swarm in the middle of sends tells the gateway, whose subroutines end at once.
+func TestSwarmCloseWhileSending(t *testing.T) {
+	for range 10 {
+		g := startGateway(t, GatewayConfig{})
+		g.HandleSend("sink", func(_ context.Context, _ []byte, body io.Reader) ([]byte, error) {
+			_, err := io.Copy(io.Discard, body)
+			return nil, err
+		})
+		s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+		var senders sync.WaitGroup
+		for range 16 {
+			senders.Go(func() { _, _ = s.Send(testContext(t), "sink", nil, zeros{}) })
+		}
+		eventually(t, "all send", func() bool { return g.Stats().Streams == 16 })
+		_ = s.Close()
+		eventually(t, "the subroutines end", func() bool { return g.Stats().Streams == 0 })
+		senders.Wait()
+		_ = g.Close()
 	}
 }
