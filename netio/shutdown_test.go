@@ -26,6 +26,8 @@ func TestShutdownDrains(t *testing.T) {
 	p := connect(t, g).greet(helloFor())
 	p.tasks("held", task{0, ""})
 	calls := []*Pending{s.Go(testContext(t), "held", nil), s.Go(testContext(t), "table", []byte("x"))}
+	within(t, "one runs", held.arrived)
+	within(t, "two run", held.arrived)
 	eventually(t, "all are under way", func() bool { st := g.Stats(); return st.Running == 2 && st.Held == 1 })
 	done := make(chan error, 1)
 	go func() { done <- g.Shutdown(testContext(t)) }()
@@ -245,9 +247,10 @@ func TestShutdownWhileWelcoming(t *testing.T) {
 // A drain that begins while a client is being welcomed is told to it too.
 func TestDrainWhileWelcoming(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
-	busy := connect(t, g).greet(helloFor())
-	busy.tasks("wait", task{1, ""}) // so that the drain lasts
-	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
+	busy := newGate(t)
+	g.HandleCall("held", busy.pass)
+	connect(t, g).greet(helloFor()).tasks("held", task{1, ""}) // so that the drain lasts
+	within(t, "it runs", busy.arrived)
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}
 	g.running.Add(1)
@@ -262,6 +265,7 @@ func TestDrainWhileWelcoming(t *testing.T) {
 	if !p.welcome.Draining {
 		p.expect(proto.KindDrain)
 	}
+	busy.release()
 	cancel()
 	within(t, "the end", done)
 }

@@ -72,15 +72,32 @@ func startSlowLine(t *testing.T, url string, rate int) string {
 }
 
 // A large frame on a slow line takes longer than the time-outs of both sides, and moves all the time. (The system lets a
-// writer go on when a third of its buffer is free, which here may be a megabyte.)
+// writer go on when a third of its buffer is free, which here may be a megabyte; and the answer to a ping waits for what is
+// in the buffer before it.)
 func TestSlowLineLargeFrames(t *testing.T) {
 	const size = 12 << 20
-	g := startGateway(t, GatewayConfig{FrameLimit: 16 << 20, WriteTimeout: 400 * time.Millisecond})
+	g := startGateway(t, GatewayConfig{FrameLimit: 16 << 20, WriteTimeout: time.Second})
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, size), nil })
 	g.HandleCall("length", func(_ context.Context, in []byte) ([]byte, error) { return in[:min(len(in), 1)], nil })
 	lines := &logBuffer{}
-	s := dial(t, startSlowLine(t, g.URLs()[0], 12<<20), &SwarmConfig{Connections: 1, FrameLimit: 16 << 20,
-		Heartbeat: 140 * time.Millisecond, Logger: lines.logger()})
+	s, err := newSwarm(startSlowLine(t, g.URLs()[0], 6<<20), &SwarmConfig{Connections: 1, FrameLimit: 16 << 20,
+		Heartbeat: 350 * time.Millisecond, Logger: lines.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := s.dial
+	s.dial = func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err == nil {
+			err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+		}
+		return c, err
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if err := s.reach(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	s.running.Go(s.keep)
 	if out, err := s.Call(testContext(t), "large", nil); err != nil || len(out) != size {
 		t.Errorf("%d bytes, %v\n%s", len(out), err, lines)
 	}

@@ -56,15 +56,19 @@ func checkComplete(t *testing.T, n int, output string, again bool) {
 
 func randomWait(most time.Duration) { time.Sleep(rand.N(most)) }
 
-// freeAddress is one that a gateway can take again and again.
+// freeAddress is one that a gateway can take again and again: its port is not among those that the system gives to outgoing
+// connections while the gateway is away.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		if ln, err := net.Listen("tcp", address); err == nil {
+			_ = ln.Close()
+			return "tcp://" + address
+		}
 	}
-	defer ln.Close()
-	return "tcp://" + ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // A client that is killed again and again, and resumed each time, ends complete.
@@ -131,6 +135,7 @@ func restarts(t *testing.T, n int, with syscall.Signal, command string, args ...
 	}
 	args = append(tasksArgs, args...)
 	client := start(t, set, append([]string{"client", "--gateway", address, "--wait", "20s"}, args...)...)
+	eventually(t, "the client is at work", func() bool { return client.stdout.String() != "" })
 	restarted := 0
 	for ; restarted < n; restarted++ {
 		randomWait(100 * time.Millisecond)

@@ -201,7 +201,7 @@ func TestNoGateway(t *testing.T) {
 	refused(t, shoal(t, "", "client", "--gateway", "tcp://127.0.0.1:1", "run", commandsTxt), exitUnreachable, "start one with 'shoal server'")
 	refused(t, shoal(t, "", "client", "--gateway", "unix://"+socketPath(t), "ping"), exitUnreachable, "start one with 'shoal server'")
 	refused(t, shoal(t, "", "client", "--gateway", "unix://"+file(t, ""), "ping"), exitUnreachable, "is no socket")
-	refused(t, shoal(t, "", "client", "--gateway", "tcp://nosuchhost.invalid:1", "ping"), exitUnreachable, "no such host")
+	refused(t, shoal(t, "", "client", "--gateway", "tcp://nosuchhost.invalid:1", "ping"), exitUnreachable, "lookup nosuchhost.invalid")
 }
 
 // What listens may be anything: one that talks first, one that answers in its own way, one that hangs up, one that says

@@ -35,7 +35,7 @@ func (g *gateway) held(t *testing.T, n int) {
 // Ctrl+C on the server: what runs is finished and answered, what is new is refused as draining, and it exits well.
 func TestServerDrains(t *testing.T) {
 	t.Parallel()
-	g := serve(t, "--table", file(t, "h:slow:1:5\nh:quick:2:0\n"))
+	g := serve(t, "--table", file(t, "h:slow:1:10\nh:quick:2:0\n"))
 	client := start(t, nil, "client", "--gateway", g.urls[0], "--connections", "1", "map", "table")
 	fmt.Fprintln(client.stdin, "h:slow")
 	g.held(t, 1)
