@@ -22,15 +22,24 @@ func most(g *Gateway, measure func(h *handler) int) (n int) {
 
 // A client that keeps to its ids gets its refusals, however many and though the outbox is full of them.
 func TestRefusalsOfProperClient(t *testing.T) {
-	g := startGateway(t, GatewayConfig{SendBuffer: 64 << 10})
-	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
-	ends := map[Status]int{}
-	name := strings.Repeat("n", 200)
-	for _, err := range s.MapWith(testContext(t), name, repeat(300_000), MapOptions{Batch: 64, InFlight: 60_000}) {
-		ends[StatusOf(err)]++
-	}
-	if len(ends) != 1 || ends[StatusUnknownSubroutine] != 300_000 {
-		t.Errorf("tasks end as %v", ends)
+	for _, c := range []struct {
+		GatewayConfig
+		batch, inFlight int
+	}{
+		{GatewayConfig{SendBuffer: 64 << 10}, 64, 60_000},
+		{GatewayConfig{Compress: CompressZstd}, 65_536, 65_536},
+		{GatewayConfig{Compress: CompressZstd, Window: 1000, Streams: 1}, 1000, 1000},
+	} {
+		g := startGateway(t, c.GatewayConfig)
+		s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+		ends := map[Status]int{}
+		name := strings.Repeat("n", 200)
+		for _, err := range s.MapWith(testContext(t), name, repeat(300_000), MapOptions{Batch: c.batch, InFlight: c.inFlight}) {
+			ends[StatusOf(err)]++
+		}
+		if len(ends) != 1 || ends[StatusUnknownSubroutine] != 300_000 {
+			t.Errorf("%+v: tasks end as %v", c, ends)
+		}
 	}
 }
 

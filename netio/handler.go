@@ -16,11 +16,12 @@ import (
 // for too long, or the gateway stops.
 type handler struct {
 	lane
-	gateway *Gateway
-	ranHere bool // the reader has run quick tasks itself; the reader's
-	turn    int  // which of the gateway's timers and pollers are its
-	timers  *timers
-	queue   *pool.Queue
+	gateway  *Gateway
+	ranHere  bool        // the reader has run quick tasks itself; the reader's
+	gathered atomic.Bool // there are answers that wait for flushTurn
+	turn     int         // which of the gateway's timers and pollers are its
+	timers   *timers
+	queue    *pool.Queue
 
 	// Set by each hello, before the connection is attached.
 	session     sessionKey
@@ -42,7 +43,8 @@ type handler struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	frames atomic.Int64 // bytes of frames whose tasks the pool has not let go of
+	frames  atomic.Int64 // bytes of frames whose tasks the pool has not let go of
+	batched atomic.Int64 // tasks in these
 
 	serving    attachment // the connection and how it came
 	detachedAt int64      // when the last connection was lost; guarded by gateway.mu
@@ -114,7 +116,7 @@ func (h *handler) tasks(payload []byte) error {
 	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
 		return h.refuseAll(b, refusal)
 	}
-	if h.frames.Load() > h.gateway.config.mostFrames() {
+	if h.frames.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
 		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
 	}
 	if b.sub.call != nil {
@@ -140,6 +142,10 @@ func (h *handler) tasks(payload []byte) error {
 	}
 	return nil
 }
+
+// mostBatched is how many times a window of tasks there may be in frames of which some task is not over: it keeps the memory
+// of the others.
+const mostBatched = 16
 
 // localDeadline turns a reading of the client's clock into one of monotonic; one that is too far away is none.
 func (h *handler) localDeadline(deadline uint64) int64 {
@@ -169,7 +175,7 @@ func (h *handler) admit(b *batch) error {
 			return fmt.Errorf("%w: task id %d is in use", proto.ErrMalformed, t.id)
 		}
 		h.slots[t.id] = t
-		h.bodies += int64(len(t.body))
+		h.bodies += int64(t.size)
 	}
 	h.unanswered += len(b.tasks)
 	h.gateway.counters.tasks.Add(int64(len(b.tasks)))
@@ -212,10 +218,13 @@ const ackLag = 64 << 10 / proto.ResultHeaderSize
 // the last mark but one are too many: it uses ids again whose answers it has not read. The caller holds mu.
 func (h *handler) refusals(n int) error {
 	if h.out.acked >= h.mark {
-		h.mark = h.out.end + uint64(h.out.openBytes)
+		h.mark = h.out.end + uint64(min(1, h.out.openBytes)) // what is open may shrink when it is taken
 		h.refusedBefore, h.refused = h.refused, 0
 	}
 	h.refused += n
+	if h.out.unacknowledged() < h.maxKept { // it is no more than may be kept; of compressed answers the lag has many more
+		return nil
+	}
 	if h.refusedBefore+h.refused > 2*(h.gateway.config.Window+h.gateway.config.Streams+ackLag) {
 		return fmt.Errorf("%w: ids are used again, and their answers are not acknowledged", proto.ErrMalformed)
 	}
@@ -238,6 +247,7 @@ func (h *handler) answer(t *Task, status Status, body []byte, flush bool) {
 // flushTurn writes what a worker's run of tasks has answered.
 func (h *handler) flushTurn() {
 	h.mu.Lock()
+	h.gathered.Store(false)
 	mine := h.out.openBytes > 0 && h.claimFlush()
 	h.mu.Unlock()
 	if mine {
@@ -249,7 +259,7 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte) {
 	t.answered = true
 	h.slots[t.id] = nil
 	h.unanswered--
-	h.bodies -= int64(len(t.body))
+	h.bodies -= int64(t.size)
 	if h.ended {
 		return
 	}
@@ -377,11 +387,16 @@ func (h *handler) panicked(name, kind string, id uint32, value any, stack []byte
 func panicText(value any) string { return fmt.Sprint("panic: ", value) }
 
 // encodeError returns the status and the bytes that carry a subroutine's error.
-func encodeError(err error) (Status, []byte) {
+func encodeError(err error) (status Status, body []byte) {
+	defer func() { // the methods of an error are the subroutine's: those of a nil pointer in an interface panic, say
+		if v := recover(); v != nil {
+			status, body = StatusPanicked, proto.AppendError(nil, proto.Error{Text: panicText(v)})
+		}
+	}()
 	var f *Failure
 	if errors.As(err, &f) {
 		status := f.Status
-		if status == StatusOK || status == StatusLost {
+		if status == StatusOK || status == StatusLost || status > StatusNotAllowed { // those do not cross the wire
 			status = StatusFailed
 		}
 		if f.Code == 0 && f.Text == "" && len(f.Details) == 0 {
@@ -389,7 +404,7 @@ func encodeError(err error) (Status, []byte) {
 		}
 		return status, proto.AppendError(nil, proto.Error{Code: f.Code, Text: f.Text, Details: f.Details})
 	}
-	status := StatusFailed
+	status = StatusFailed
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		status = StatusTimeout

@@ -87,6 +87,11 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 		if s.ctx.Err() != nil {
 			s.stopped() // that is how it ends, whatever the subroutine made of it
 		}
+		if err != nil { // here, as the error's methods are foreign code
+			status, body := encodeError(err)
+			e, _ := proto.ParseError(body)
+			err = &Failure{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
+		}
 		h.mu.Lock()
 		s.finish(result, err)
 		h.mu.Unlock()

@@ -19,8 +19,9 @@ type CallInfo struct {
 type Invoker func(ctx context.Context, c *CallInfo) ([]byte, error)
 
 // Interceptor stands around a call: it may look at it, refuse it, change it, time it, or call next more than once. It
-// is the same kind at both ends. The result of a stream is empty. At the client, OpenStream, Streams and Duplex are not
-// intercepted: what they return outlives the call.
+// is the same kind at both ends. The result of a stream is empty. It returns after next has, not before: what next uses is
+// gone then. At the client, OpenStream, Streams and Duplex are not intercepted: what they return outlives the call. At the
+// gateway a CallFunc gets the context that the interceptor passes on; Task.Context is the call's own.
 type Interceptor func(ctx context.Context, c *CallInfo, next Invoker) ([]byte, error)
 
 // intercept runs last inside all interceptors, the first outermost.

@@ -90,3 +90,25 @@ func TestInterceptMapBreak(t *testing.T) {
 	}
 	eventually(t, "what was under way is cancelled", func() bool { st := g.Stats(); return st.Running == 0 && st.Queued == 0 })
 }
+
+// An interceptor may hand a task on with another body; the window counts what the client sent.
+func TestInterceptedTaskOfAnotherSize(t *testing.T) {
+	for _, size := range []int{1, 5000} {
+		other := func(ctx context.Context, c *CallInfo, next Invoker) ([]byte, error) {
+			changed := *c
+			changed.Body = make([]byte, size)
+			return next(ctx, &changed)
+		}
+		g := startGateway(t, GatewayConfig{Interceptors: []Interceptor{other}, WindowBytes: 64 << 10})
+		g.HandleTask("task", func(task *Task) { task.Finish(task.Body(), nil) })
+		s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+		for range 200 {
+			if out, err := s.Call(testContext(t), "task", make([]byte, 1000)); err != nil || len(out) != size {
+				t.Fatalf("%d bytes, %v", len(out), err)
+			}
+		}
+		if n := most(g, func(h *handler) int { return int(max(h.bodies, -h.bodies)) }); n != 0 {
+			t.Errorf("%d bytes count as unanswered", n)
+		}
+	}
+}

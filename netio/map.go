@@ -66,6 +66,11 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 			m.working.Go(m.retries.run)
 		}
 		m.working.Go(func() { m.feeder.feed(items) })
+		defer func() {
+			if v := m.feeder.panicked; v != nil { // on the goroutine of the caller, who can recover it
+				panic(v)
+			}
+		}()
 		defer m.callers.Wait()
 		defer m.working.Wait()
 		defer m.cancelRest()

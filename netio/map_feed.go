@@ -14,14 +14,15 @@ type feeder struct {
 	room  chan struct{} // one slot: results were yielded, or what was pulled is being handed over
 	offer chan struct{} // one slot: something is ready, or no more items come
 
-	mu      sync.Mutex // guards what follows
-	pulled  int64
-	ready   []outgoing // pulled, and not yet on their way to a lane
-	bytes   int        // of their bodies
-	spare   []outgoing // memory for the next that are ready
-	handing bool       // hand has something to do, and knows it
-	refused bool       // no more items are wanted
-	ended   bool       // no more items come
+	mu       sync.Mutex // guards what follows
+	pulled   int64
+	ready    []outgoing // pulled, and not yet on their way to a lane
+	bytes    int        // of their bodies
+	spare    []outgoing // memory for the next that are ready
+	handing  bool       // hand has something to do, and knows it
+	refused  bool       // no more items are wanted
+	ended    bool       // no more items come
+	panicked any        // what the iterator of the items panicked with
 }
 
 // mostReady bounds the items that are pulled and not on their way yet, as mostBytesTogether does their bytes.
@@ -37,6 +38,14 @@ func (f *feeder) pulledAll() (n int64, all bool) {
 // feed pulls the items, and makes them ready a frame at a time.
 func (f *feeder) feed(items iter.Seq[[]byte]) {
 	f.m.working.Go(f.hand)
+	defer func() { // also where the iterator panics, or ends its goroutine
+		v := recover()
+		f.mu.Lock()
+		f.panicked, f.ended = v, true
+		f.mu.Unlock()
+		wake(f.offer)
+		wake(f.m.wake)
+	}()
 	index := 0
 	frame := make([]outgoing, 0, min(f.m.options.Batch, 4096))
 	for item := range items {
@@ -56,11 +65,6 @@ func (f *feeder) feed(items iter.Seq[[]byte]) {
 	if len(frame) > 0 {
 		f.add(frame)
 	}
-	f.mu.Lock()
-	f.ended = true
-	f.mu.Unlock()
-	wake(f.offer)
-	wake(f.m.wake)
 }
 
 // add makes items ready once so many more may be in flight. False means that no more are wanted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -283,4 +284,31 @@ func TestMapContextEnds(t *testing.T) {
 		t.Errorf("%d results", n)
 	}
 	eventually(t, "nothing is left at the gateway", func() bool { st := g.Stats(); return st.Running == 0 && st.Queued == 0 })
+}
+
+// An iterator of items that panics does so in the caller's goroutine; one that ends its goroutine ends the items.
+func TestMapItemsPanic(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	s := dial(t, g.URLs()[0], nil)
+	ended := make(chan int, 1)
+	go func() {
+		n := 0
+		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); runtime.Goexit() }) {
+			n++
+		}
+		ended <- n
+	}()
+	if n := within(t, "the map ends", ended); n != 1 {
+		t.Errorf("%d results", n)
+	}
+	func() {
+		defer func() {
+			if v := recover(); v != "no more items" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); panic("no more items") }) {
+		}
+		t.Error("it went by")
+	}()
 }

@@ -17,6 +17,7 @@ func (s *Swarm) Streams(ctx context.Context, name string, in []byte, n int) iter
 	}
 	return func(yield func(Chunk, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // also where the loop's body panics
 		// Each reader hands over one chunk and waits until it has been consumed: its bytes are the stream's until then.
 		type piece struct {
 			chunk Chunk
@@ -48,7 +49,11 @@ func (s *Swarm) Streams(ctx context.Context, name string, in []byte, n int) iter
 					if err != nil {
 						return
 					}
-					<-done
+					select {
+					case <-done:
+					case <-ctx.Done():
+						return
+					}
 				}
 			})
 		}

@@ -138,3 +138,23 @@ func TestSwarmCloseCancelsStreams(t *testing.T) {
 		}
 	}
 }
+
+// A loop that panics leaves no stream behind.
+func TestStreamsLoopPanics(t *testing.T) {
+	g := startStreams(t, GatewayConfig{})
+	g.HandleStream("endless", func(_ context.Context, _ []byte, out *Stream) error {
+		for {
+			if err := out.Send(0, []byte("x")); err != nil {
+				return err
+			}
+		}
+	})
+	s := dial(t, g.URLs()[0], nil)
+	func() {
+		defer func() { _ = recover() }()
+		for range s.Streams(testContext(t), "endless", nil, 4) {
+			panic("in the loop")
+		}
+	}()
+	eventually(t, "the streams end", func() bool { return g.Stats().Streams == 0 })
+}

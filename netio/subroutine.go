@@ -70,6 +70,11 @@ func (r *registry) find(name []byte) *subroutine {
 }
 
 func (r *registry) change(name string, s *subroutine) {
+	r.update(name, func(*subroutine) *subroutine { return s })
+}
+
+// update puts what is made of the one that is there in its place; nil: there is none.
+func (r *registry) update(name string, change func(*subroutine) *subroutine) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := map[string]*subroutine{}
@@ -78,7 +83,7 @@ func (r *registry) change(name string, s *subroutine) {
 			next[k] = v
 		}
 	}
-	if s == nil {
+	if s := change(next[name]); s == nil {
 		delete(next, name)
 	} else {
 		next[name] = s
@@ -148,11 +153,14 @@ func (g *Gateway) HandleDuplex(name string, fn DuplexFunc) {
 
 // Describe gives a registered subroutine a description of one line, for those who list them.
 func (g *Gateway) Describe(name, description string) {
-	if s := g.subroutines.find([]byte(name)); s != nil {
+	g.subroutines.update(name, func(s *subroutine) *subroutine {
+		if s == nil {
+			return nil
+		}
 		described := *s
 		described.info.Description = description
-		g.subroutines.change(name, &described)
-	}
+		return &described
+	})
 }
 
 // Remove takes a subroutine away; those that run finish.

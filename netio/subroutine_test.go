@@ -296,3 +296,81 @@ func TestInterceptorRefusesChangesAndRepeats(t *testing.T) {
 	}
 	eventually(t, "it leaves its worker", func() bool { return g.Stats().Running == 0 })
 }
+
+// missing is an error whose methods panic where it is nil, as those of most do.
+type missing struct{ text string }
+
+func (e *missing) Error() string { return e.text }
+
+// An error that panics ends its task, whoever asks it for its text.
+func TestSubroutineErrorThatPanics(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	var none *missing
+	g.HandleCall("call", func(context.Context, []byte) ([]byte, error) { return nil, none })
+	g.HandleTask("finish", func(task *Task) { task.Finish(nil, none) })
+	g.HandleTask("later", func(task *Task) { task.FinishAfter(time.Millisecond, nil, none) })
+	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return none })
+	g.HandleSend("send", func(context.Context, []byte, io.Reader) ([]byte, error) { return nil, none })
+	s := dial(t, g.URLs()[0], nil)
+	for _, name := range []string{"call", "finish", "later"} {
+		if _, err := s.Call(testContext(t), name, nil); !errors.Is(err, ErrPanicked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.StreamFunc(testContext(t), "stream", nil, func(Chunk) bool { return true }); !errors.Is(err, ErrPanicked) {
+		t.Errorf("stream: %v", err)
+	}
+	if _, err := s.Send(testContext(t), "send", nil, strings.NewReader("x")); !errors.Is(err, ErrPanicked) {
+		t.Errorf("send: %v", err)
+	}
+}
+
+// A status that no subroutine can end with is a failure, and nobody else's trouble.
+func TestSubroutineFailureOfNoStatus(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	g.HandleCall("call", func(_ context.Context, in []byte) ([]byte, error) {
+		return nil, &Failure{Status: Status(in[0]), Text: "text"}
+	})
+	held := newGate(t)
+	g.HandleCall("held", held.pass)
+	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
+	other := s.Go(testContext(t), "held", nil)
+	within(t, "it runs", held.arrived)
+	for _, status := range []Status{StatusOK, StatusLost, StatusNotAllowed + 1, 255} {
+		if _, err := s.Call(testContext(t), "call", []byte{byte(status)}); StatusOf(err) != StatusFailed {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+	held.release()
+	if _, err := other.Result(); err != nil {
+		t.Errorf("the other call: %v", err)
+	}
+}
+
+// A table that nothing was put into has no entries.
+func TestTableZeroValue(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	table := &Table{}
+	g.HandleTable("table", table)
+	if _, err := dial(t, g.URLs()[0], nil).Call(testContext(t), "table", []byte("x")); !errors.Is(err, ErrUnknownTask) || table.Len() != 0 {
+		t.Errorf("%d entries, %v", table.Len(), err)
+	}
+}
+
+// Describing a subroutine does not bring back what another goroutine has replaced meanwhile.
+func TestDescribeWhileReplacing(t *testing.T) {
+	g := NewGateway(GatewayConfig{})
+	answer := func(text string) CallFunc {
+		return func(context.Context, []byte) ([]byte, error) { return []byte(text), nil }
+	}
+	for range 5000 {
+		g.HandleCall("x", answer("old"))
+		described := make(chan struct{})
+		go func() { g.Describe("x", "text"); close(described) }()
+		g.HandleCall("x", answer("new"))
+		<-described
+		if out, _ := g.subroutines.find([]byte("x")).call(context.Background(), nil); string(out) != "new" {
+			t.Fatal("the new one is gone")
+		}
+	}
+}

@@ -20,11 +20,21 @@ func NewTable(entries map[string]TableEntry) *Table {
 func (t *Table) Swap(entries map[string]TableEntry) { t.index.Store(newTableIndex(entries)) }
 
 // Len returns how many entries there are.
-func (t *Table) Len() int { return t.index.Load().count }
+func (t *Table) Len() int { return t.load().count }
+
+var noEntries = newTableIndex(nil)
+
+// load returns the entries; the zero Table has none.
+func (t *Table) load() *tableIndex {
+	if index := t.index.Load(); index != nil {
+		return index
+	}
+	return noEntries
+}
 
 // Run is the TaskFunc. A task that is not in the table ends with StatusUnknownTask.
 func (t *Table) Run(task *Task) {
-	index := t.index.Load()
+	index := t.load()
 	response, wait, ok := index.find(task.Body(), index.hash(task.Body()))
 	switch {
 	case !ok:
@@ -38,7 +48,7 @@ func (t *Table) Run(task *Task) {
 
 // runMany is Run for several tasks.
 func (t *Table) runMany(tasks []Task) {
-	index := t.index.Load()
+	index := t.load()
 	var hashes [lookupsTogether]uint64
 	for len(tasks) > 0 {
 		some := tasks[:min(len(tasks), lookupsTogether)]

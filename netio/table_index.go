@@ -49,7 +49,7 @@ func newTableIndex(entries map[string]TableEntry) *tableIndex {
 		x.slots[i] = hash&^recordMask | uint64(len(x.records)+1)
 		x.records = binary.LittleEndian.AppendUint32(x.records, uint32(len(key)))
 		x.records = binary.LittleEndian.AppendUint32(x.records, uint32(len(e.Response)))
-		x.records = binary.LittleEndian.AppendUint64(x.records, uint64(max(0, e.Wait)))
+		x.records = binary.LittleEndian.AppendUint64(x.records, uint64(min(max(0, e.Wait), longestWait)))
 		x.records = append(x.records, key...)
 		x.records = append(x.records, e.Response...)
 	}

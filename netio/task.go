@@ -32,6 +32,7 @@ type batch struct {
 type Task struct {
 	b        *batch
 	id       uint32
+	size     uint32 // of the body as it came, which interceptors may replace
 	body     []byte
 	answered bool        // its result is in the outbox; guarded by the handler's mu
 	early    atomic.Bool // it was answered before its subroutine was done with it
@@ -76,8 +77,12 @@ func (t *Task) Context() context.Context {
 	defer h.mu.Unlock()
 	if t.ctx == nil {
 		t.ctx = &taskContext{handler: h, deadline: t.b.deadline}
-		if t.answered {
-			t.ctx.cancel(context.Canceled)
+		if t.answered { // not by the subroutine, which still has the task
+			cause := context.Canceled
+			if t.b.deadline != 0 && monotonic() >= t.b.deadline {
+				cause = context.DeadlineExceeded
+			}
+			t.ctx.cancel(cause)
 		}
 	}
 	return t.ctx
@@ -98,6 +103,7 @@ func (t *Task) Finish(result []byte, err error) {
 // FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
 // the place of Finish, and result must not change any more.
 func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
+	wait = min(max(wait, 0), longestWait)
 	if t.b.hopeless(monotonic(), int64(wait)) {
 		t.Finish(nil, &Failure{Status: StatusTimeout})
 		return
@@ -113,6 +119,9 @@ func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 	h.mu.Unlock()
 	t.release()
 }
+
+// longestWait is what the clock can be added to.
+const longestWait = 1 << 61
 
 // expire ends the wait of FinishAfter.
 func (t *Task) expire() { t.Finish(t.result, t.err) }
@@ -174,6 +183,9 @@ func (b *batch) Run(i int) (held bool) {
 		return false
 	}
 	if b.sub.call != nil || len(b.h.gateway.config.Interceptors) > 0 {
+		if b.h.gathered.Load() { // this one may block, and the answers before it are not to wait for it
+			b.h.flushTurn()
+		}
 		result, err := b.h.gateway.runCall(t)
 		if begun != 0 && err == nil {
 			b.sub.pace.took(monotonic() - begun)
@@ -235,6 +247,7 @@ func (b *batch) RunSome(i, n int) (held int) {
 			h.answerLocked(t, StatusOK, t.result)
 		}
 	}
+	h.gathered.Store(true)
 	h.mu.Unlock()
 	if held < n {
 		b.overMany(n - held)
@@ -265,6 +278,7 @@ func (b *batch) overMany(n int) {
 		return
 	}
 	b.h.frames.Add(-int64(len(b.frame.b)))
+	b.h.batched.Add(-int64(len(b.tasks)))
 	if b.deadline != 0 && !b.h.timers.remove(&b.timer) {
 		return // its expire may be under way: the garbage collector gets it
 	}
@@ -376,9 +390,10 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 		} else {
 			b.tasks = append(b.tasks, Task{})
 		}
-		b.tasks[n].b, b.tasks[n].id, b.tasks[n].body = b, t.id, t.body
+		b.tasks[n].b, b.tasks[n].id, b.tasks[n].size, b.tasks[n].body = b, t.id, uint32(len(t.body)), t.body
 	}
 	b.left.Store(int32(len(b.tasks)))
 	h.frames.Add(int64(len(b.frame.b)))
+	h.batched.Add(int64(len(b.tasks)))
 	return b, nil
 }

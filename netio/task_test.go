@@ -277,3 +277,96 @@ func TestTaskFinishedBeforeItsFunctionReturns(t *testing.T) {
 	}
 	held.release()
 }
+
+// A wait that the clock cannot be added to is a long one, and holds up no other.
+func TestTaskWaitsForEver(t *testing.T) {
+	for _, wait := range []time.Duration{math.MaxInt64, math.MinInt64} {
+		g := startGateway(t, GatewayConfig{})
+		g.HandleTask("odd", func(task *Task) { task.FinishAfter(wait, nil, nil) })
+		g.HandleTask("soon", func(task *Task) { task.FinishAfter(time.Millisecond, nil, nil) })
+		g.HandleTable("table", NewTable(map[string]TableEntry{"x": {Wait: wait}}))
+		p := connect(t, g).greet(helloFor()) // one connection: one heap of timers
+		p.tasks("soon", task{0, ""})
+		p.results(1)
+		p.tasks("odd", task{1, ""})
+		p.tasks("table", task{2, "x"})
+		if wait > 0 {
+			eventually(t, "they wait", func() bool { return g.Stats().Held == 2 })
+			p.send(proto.KindCancel, proto.AppendCancel(proto.AppendCancel(nil, 1), 2))
+		}
+		p.results(2)
+		p.tasks("soon", task{3, ""})
+		if r := p.results(1)[3]; r.Status != StatusOK {
+			t.Errorf("after %v: %v", wait, r.Status)
+		}
+	}
+}
+
+// A context that is asked for when the deadline has passed says so.
+func TestTaskContextAfterDeadline(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	began, answered, seen := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	g.HandleTask("task", func(task *Task) {
+		began <- struct{}{}
+		go func() {
+			<-answered
+			seen <- task.Context().Err()
+			task.Finish(nil, nil)
+		}()
+	})
+	p := connect(t, g).greet(helloFor())
+	p.write(tasksFrame(clockMillis()+300, "task", task{0, ""}))
+	within(t, "it begins", began)
+	if r := p.results(1)[0]; r.Status != StatusTimeout {
+		t.Errorf("status is %v", r.Status)
+	}
+	close(answered)
+	if err := within(t, "it is asked", seen); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the context ended with %v", err)
+	}
+}
+
+// Answers of a table do not wait for a call behind them that takes its time.
+func TestTableAnswersBeforeBlockedCall(t *testing.T) {
+	g := startGateway(t, GatewayConfig{Workers: 1})
+	g.HandleTable("table", NewTable(map[string]TableEntry{"x": {Response: []byte("1")}}))
+	held := newGate(t)
+	g.HandleCall("held", held.pass)
+	p := connect(t, g).greet(helloFor())
+	var tasks []task
+	for id := range uint32(200) { // more than the reader runs itself
+		tasks = append(tasks, task{id, "x"})
+	}
+	p.write(append(tasksFrame(0, "table", tasks...), tasksFrame(0, "held", task{1000, ""})...))
+	within(t, "the call blocks", held.arrived)
+	p.results(len(tasks))
+}
+
+// Tasks that are over, and share their frames with one that is not, are bounded: they keep memory.
+func TestTaskFramesOfStragglersAreBounded(t *testing.T) {
+	const window = 100
+	g := startGateway(t, GatewayConfig{Window: window})
+	held := newGate(t)
+	g.HandleCall("some", func(ctx context.Context, in []byte) ([]byte, error) {
+		if string(in) == "held" {
+			return held.pass(ctx, in)
+		}
+		return nil, nil
+	})
+	p := connect(t, g).greet(helloFor())
+	busy := false
+	for frame := uint32(0); frame < 2*mostBatched && !busy; frame++ {
+		tasks := []task{{frame, "held"}}
+		for id := uint32(2 * mostBatched); id < window; id++ {
+			tasks = append(tasks, task{id, ""})
+		}
+		p.tasks("some", tasks...)
+		for _, r := range p.results(len(tasks) - 1) {
+			busy = busy || r.Status == StatusBusy
+		}
+	}
+	if !busy {
+		t.Error("there is no bound")
+	}
+	held.release()
+}

@@ -34,6 +34,7 @@ const heapArity = 4
 func (t *timers) add(n *timerNode, when int64, target expirer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	when = max(when, 1) // below, or beyond the end of the clock, it would count as the earliest for ever
 	n.target = target
 	t.heap = append(t.heap, heapEntry{when, n})
 	n.pos = len(t.heap)
