@@ -127,20 +127,25 @@ func (c *putCommand) Help() string {
   shoal client put site/ --to www --delete          # what is in site goes right into www, what else is there is removed
   shoal client put '*.csv' --to . --existing update
 
-Patterns and exclusions are taken below the current folder, those of an absolute path below /. A symbolic link is kept
+Patterns and exclusions are taken below the current folder; those that begin with / are absolute. A symbolic link is kept
 where it stays below the folder that was named.`
 }
 
 // Run puts the files.
 func (c *putCommand) Run(p *process, client *clientCommand) error {
+	groups, err := putGroups(c.Paths, c.Regex)
+	if err != nil {
+		return err
+	}
+	if c.Delete && len(groups) > 1 {
+		return usage("--delete: the paths have to be below one folder, or one would remove what another brings; put them one by one")
+	}
 	return c.run(p, client, "put", func(ctx context.Context, s *netio.Swarm, o files.Options) (files.Summary, error) {
-		groups, err := putGroups(c.Paths, c.Regex)
-		if err != nil {
-			return files.Summary{}, err
-		}
 		var all files.Summary
 		for _, g := range groups {
-			one, err := files.NewClient(s).PutFolder(ctx, g.dir, c.selection(g.patterns), c.To, o)
+			selected := c.selection(g.patterns)
+			selected.Exclude = excludedBelow(g.dir, c.Exclude, c.Regex)
+			one, err := files.NewClient(s).PutFolder(ctx, g.dir, selected, c.To, o)
 			addSummary(&all, one)
 			if err != nil {
 				return all, err
@@ -173,7 +178,7 @@ func putGroups(paths []string, regex bool) ([]putGroup, error) {
 			return nil, usage("an empty path")
 		case regex || !filepath.IsAbs(path) && clean != ".." && !strings.HasPrefix(clean, "../"):
 			add(".", path)
-		case clean == "/" || strings.HasSuffix(clean, ".."):
+		case clean == "/" || clean == ".." || strings.HasSuffix(clean, "/.."):
 			add(clean, ".")
 		default:
 			dir, pattern := outside(clean)
@@ -184,6 +189,21 @@ func putGroups(paths []string, regex bool) ([]putGroup, error) {
 		}
 	}
 	return groups, nil
+}
+
+// excludedBelow returns exclusions as they are below a folder: an absolute one is cut as the path of the folder was.
+func excludedBelow(dir string, exclude []string, regex bool) []string {
+	if regex {
+		return exclude
+	}
+	below := make([]string, len(exclude))
+	for i, pattern := range exclude {
+		below[i] = pattern
+		if rest, ok := strings.CutPrefix(pattern, strings.TrimSuffix(dir, "/")+"/"); ok && filepath.IsAbs(dir) {
+			below[i] = "./" + rest // there, and nowhere else
+		}
+	}
+	return below
 }
 
 // outside cuts a path at the last folder before a wildcard, or before its last name.

@@ -116,7 +116,7 @@ func (r *filesReport) end(ctx context.Context, verb string, sum files.Summary, d
 		return &exitError{status: exitInterrupted}
 	case err != nil:
 		return filesError(err)
-	case r.err != nil:
+	case r.err != nil && (sum.Failed == 0 || !hadEnough(r.err)):
 		return r.err
 	case sum.Failed > 0:
 		return &exitError{status: exitFailed}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -157,6 +158,28 @@ func TestFilesList(t *testing.T) {
 	}
 	if o := serve(t, "--demo").client(t, "", "ls").want(t, exitFailed); !strings.Contains(o.stderr, "--root") {
 		t.Errorf("%q", o.stderr)
+	}
+}
+
+// Paths from several places: exclusions may be absolute, and --delete would remove what another path brings.
+func TestFilesPutFromSeveralPlaces(t *testing.T) {
+	t.Parallel()
+	from, to := t.TempDir(), t.TempDir()
+	for _, name := range []string{"site/tmp/secret", "site/sub/tmp/kept", "site/page", "other/file", "dots../inside"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(from+"/"+name), 0o755), os.WriteFile(from+"/"+name, []byte(name), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := serve(t, "--root", to, "--writable")
+	g.client(t, "", "put", from+"/site/", from+"/dots..", "--to", "one", "--exclude", from+"/site/tmp").want(t, exitOK)
+	for name, there := range map[string]bool{"page": true, "sub/tmp/kept": true, "tmp/secret": false, "dots../inside": true} {
+		if _, err := os.Stat(to + "/one/" + name); (err == nil) != there {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused(t, g.client(t, "", "put", from+"/site/sub/", from+"/other/", "--to", "two", "--delete"), exitUsage, "--delete: the paths have to be below one folder")
+	if _, err := os.Stat(to + "/two"); err == nil {
+		t.Error("something was put")
 	}
 }
 

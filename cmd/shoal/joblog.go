@@ -32,15 +32,16 @@ import (
 // last holds. A task is thus known by what it is, not by where it stands: lines of the commands file may be moved, added
 // and taken away between two runs.
 //
-// A line is on the disk (fsync) before the run waits for more results, and after its result was written to standard output.
+// A line is on the disk (fsync) before the run waits for more results, and after its result was written to standard output;
+// a task whose result could not be written has none.
 // A last line that was cut off is taken away when the run is resumed.
 type jobLog struct {
 	name       string
 	subroutine string
 	file       *os.File
 	regular    bool
-	seen       map[jobTask]int     // how many tasks of that name there were
-	done       map[jobKey]struct{} // those that are not to be run
+	seen       map[jobTask]int // how many tasks of that name there were
+	done       map[jobKey]bool // those that are not to be run; whether they ended with ok
 	buf        []byte
 	err        error
 }
@@ -69,7 +70,8 @@ func (e *jobLogError) Unwrap() error { return e.err }
 // were cancelled; with --resume-failed all but ok.
 func runsAgain(status string, failed bool) bool {
 	switch status {
-	case netio.StatusBusy.String(), netio.StatusDraining.String(), netio.StatusCanceled.String():
+	case netio.StatusBusy.String(), netio.StatusDraining.String(), netio.StatusCanceled.String(),
+		netio.StatusUnknownSubroutine.String(), netio.StatusNotAllowed.String():
 		return true
 	case statusOK:
 		return false
@@ -79,7 +81,7 @@ func runsAgain(status string, failed bool) bool {
 
 // openJobLog opens or creates the log. One that has something in it is only used again when resume asks for it.
 func openJobLog(name, subroutine string, resume, failed bool) (*jobLog, error) {
-	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]struct{}{}}
+	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]bool{}}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, usage("--job-log %s: %s", name, rootCause(err))
@@ -131,10 +133,9 @@ func syncFolder(name string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// read takes in what was done, and returns where the last whole line ends.
+// read takes in what was done, and returns where the last whole line ends. What follows it was cut off, if it can be.
 func (l *jobLog) read(failed bool) (good int64, err error) {
 	in := bufio.NewReaderSize(l.file, 64<<10)
-	torn := 0 // the first line that is none
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
 		if len(line) == 0 && err == io.EOF {
@@ -145,20 +146,25 @@ func (l *jobLog) read(failed bool) (good int64, err error) {
 		}
 		key, status, ok := l.parse(line)
 		switch {
-		case !ok && torn == 0:
-			torn = number
-		case ok && torn > 0:
-			return 0, &netio.FileError{Name: l.name, Problems: []netio.LineProblem{{Line: torn,
-				Reason: "is no line of a job log, and lines that are follow it: is this the right file?"}}}
+		case ok && runsAgain(status, failed):
+			delete(l.done, key)
 		case ok:
-			if runsAgain(status, failed) {
-				delete(l.done, key)
-			} else {
-				l.done[key] = struct{}{}
-			}
-			good += int64(len(line))
+			l.done[key] = status == statusOK
+		case err == io.EOF && (good > 0 || beginsLog(line)):
+			return good, nil
+		default:
+			return 0, &netio.FileError{Name: l.name, Problems: []netio.LineProblem{{Line: number,
+				Reason: "is no line of a job log: is this the right file?"}}}
 		}
+		good += int64(len(line))
 	}
+}
+
+// beginsLog reports whether all of a file may be what is left of a log's first line.
+func beginsLog(line []byte) bool {
+	const begin = `{"task`
+	n := min(len(line), len(begin))
+	return string(line[:n]) == begin[:n]
 }
 
 // parse reads a line; one without its end was cut off.
@@ -188,13 +194,13 @@ func taskOf(subroutine string, task []byte) jobTask {
 	return jobTask(h.Sum(nil)[:16])
 }
 
-// next counts a task that is about to be sent, and says whether it is done already.
-func (l *jobLog) next(task []byte) (n int, done bool) {
+// next counts a task that is about to be sent, and says whether it is done already, and whether with ok.
+func (l *jobLog) next(task []byte) (n int, done, ok bool) {
 	t := taskOf(l.subroutine, task)
 	l.seen[t]++
 	n = l.seen[t]
-	_, done = l.done[jobKey{t, n}]
-	return n, done
+	ok, done = l.done[jobKey{t, n}]
+	return n, done, ok
 }
 
 // add records how a task ended; it is not on the disk before flush.
@@ -229,6 +235,9 @@ func (l *jobLog) flush() error {
 	return l.err
 }
 
+// drop forgets what was added and not flushed, since its results were not written.
+func (l *jobLog) drop() { l.buf = l.buf[:0] }
+
 func (l *jobLog) close() error {
 	err := l.flush()
 	if closed := l.file.Close(); err == nil && closed != nil && !errors.Is(closed, fs.ErrClosed) {
@@ -243,17 +252,21 @@ type loggedTasks struct {
 	log     *jobLog
 	jobs    jobs
 	skipped int // set when the tasks have been given out
+	notOK   int // of those skipped
 }
 
 // tasks yields what is still to be done.
 func (t *loggedTasks) tasks(ctx context.Context, yield func(key []byte) bool) {
 	given, sent := 0, 0
 	t.commandsFile.tasks(ctx, func(key []byte) bool {
-		n, done := t.log.next(key)
+		n, done, ok := t.log.next(key)
 		given++
 		if done {
 			t.commandsFile.text(given - 1)
 			t.skipped++
+			if !ok {
+				t.notOK++
+			}
 			return true
 		}
 		t.jobs.put(sent, job{given - 1, key, n})

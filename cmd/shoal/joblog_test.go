@@ -53,7 +53,8 @@ func TestJobLogTornAnywhere(t *testing.T) {
 
 func TestJobLogSaysWhatIsDone(t *testing.T) {
 	log := logOne + logTwo + logThree + `{"task":"b:y","n":1,"subroutine":"table","status":"busy"}` + "\n" +
-		`{"task":"c:z","n":1,"subroutine":"other","status":"ok"}` + "\n"
+		`{"task":"c:z","n":1,"subroutine":"other","status":"ok"}` + "\n" +
+		`{"task":"d:z","n":1,"subroutine":"table","status":"unknown_subroutine"}` + "\n"
 	for _, failed := range []bool{false, true} {
 		l, err := openJobLog(writeLog(t, log), "table", true, failed)
 		if err != nil {
@@ -69,8 +70,9 @@ func TestJobLogSaysWhatIsDone(t *testing.T) {
 			{"\xff:x", !failed}, // lost: it may have run
 			{"b:y", false},      // refused
 			{"c:z", false},      // of another subroutine
+			{"d:z", false},      // there was none
 		} {
-			if _, done := l.next([]byte(c.task)); done != c.done {
+			if _, done, _ := l.next([]byte(c.task)); done != c.done {
 				t.Errorf("failed ones too %v: %q is done %v, want %v", failed, c.task, done, c.done)
 			}
 		}
@@ -79,9 +81,20 @@ func TestJobLogSaysWhatIsDone(t *testing.T) {
 }
 
 func TestJobLogRefuses(t *testing.T) {
-	_, err := openJobLog(writeLog(t, logOne+"garbage\n"+logTwo), "table", true, false)
-	if !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":2: ") {
-		t.Errorf("a line in the middle that is none: %v", err)
+	for _, c := range []struct{ content, place string }{
+		{logOne + "garbage\n" + logTwo, ":2: "},
+		{logOne + logTwo + "garbage\n", ":3: "},
+		{"precious\nlines\n", ":1: "},
+		{"precious, and without an end", ":1: "},
+		{"\n", ":1: "},
+	} {
+		name := writeLog(t, c.content)
+		if _, err := openJobLog(name, "table", true, false); !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), c.place) {
+			t.Errorf("%q: %v", c.content, err)
+		}
+		if left, _ := os.ReadFile(name); string(left) != c.content {
+			t.Errorf("%q: %q is left", c.content, left)
+		}
 	}
 	if _, err := openJobLog(writeLog(t, logOne), "table", false, false); err == nil {
 		t.Error("a log that is there is overwritten")

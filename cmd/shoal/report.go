@@ -82,8 +82,12 @@ func (r *report) results(results iter.Seq2[netio.Result, error], task func(index
 // flush writes what is buffered. Results go first: what the log has is done for good.
 func (r *report) flush() error {
 	err := r.out.Flush()
-	if r.log != nil {
-		err = errors.Join(err, r.log.log.flush())
+	switch {
+	case r.log == nil:
+	case err == nil:
+		err = r.log.log.flush()
+	default:
+		r.log.log.drop()
 	}
 	return err
 }
@@ -104,7 +108,7 @@ func errorText(err error) string {
 func (r *report) end(ctx context.Context, err error) error {
 	r.summary.elapsed = time.Since(r.started)
 	if r.log != nil {
-		r.summary.done = r.log.skipped
+		r.summary.done, r.summary.doneNotOK = r.log.skipped, r.log.notOK
 	}
 	r.summary.unsent = max(0, r.total-r.summary.total-r.summary.done)
 	r.progress.close()

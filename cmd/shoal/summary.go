@@ -23,6 +23,8 @@ type summary struct {
 	skipped int           // malformed lines that were not sent
 	unsent  int           // tasks that were not sent either, since the run was interrupted
 	done    int           // tasks that were not sent, since the job log has them
+	// Those of them that did not end with ok.
+	doneNotOK int
 
 	total   int
 	counts  [len(statusOrder)]int
@@ -66,6 +68,9 @@ func (s *summary) String() string {
 	}
 	if s.done > 0 {
 		fmt.Fprintf(&b, "; %s done before", counted(s.done, "task"))
+		if s.doneNotOK > 0 {
+			fmt.Fprintf(&b, ", %d not with ok: --resume-failed runs these again", s.doneNotOK)
+		}
 	}
 	if s.unsent > 0 {
 		fmt.Fprintf(&b, "; %s not sent", counted(s.unsent, "task"))
