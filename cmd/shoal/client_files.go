@@ -141,17 +141,12 @@ func (c *putCommand) Run(p *process, client *clientCommand) error {
 		return usage("--delete: the paths have to be below one folder, or one would remove what another brings; put them one by one")
 	}
 	return c.run(p, client, "put", func(ctx context.Context, s *netio.Swarm, o files.Options) (files.Summary, error) {
-		var all files.Summary
-		for _, g := range groups {
-			selected := c.selection(g.patterns)
-			selected.Exclude = excludedBelow(g.dir, c.Exclude, c.Regex)
-			one, err := files.NewClient(s).PutFolder(ctx, g.dir, selected, c.To, o)
-			addSummary(&all, one)
-			if err != nil {
-				return all, err
-			}
+		from := make([]files.Folder, len(groups))
+		for i, g := range groups {
+			from[i] = files.Folder{Dir: g.dir, Selection: c.selection(g.patterns)}
+			from[i].Exclude = excludedBelow(g.dir, c.Exclude, c.Regex)
 		}
-		return all, nil
+		return files.NewClient(s).PutFolders(ctx, from, c.To, o)
 	})
 }
 
@@ -219,18 +214,6 @@ func outside(path string) (dir, pattern string) {
 		return "/", path[1:]
 	}
 	return path[:cut], path[cut+1:]
-}
-
-func addSummary(all *files.Summary, one files.Summary) {
-	all.Copied += one.Copied
-	all.Kept += one.Kept
-	all.Folders += one.Folders
-	all.Links += one.Links
-	all.Deleted += one.Deleted
-	all.Failed += one.Failed
-	all.Bytes += one.Bytes
-	all.Failures = append(all.Failures, one.Failures...)
-	all.NotDeleted = all.NotDeleted || one.NotDeleted
 }
 
 type transferFunc func(ctx context.Context, s *netio.Swarm, o files.Options) (files.Summary, error)

@@ -165,7 +165,7 @@ func TestFilesList(t *testing.T) {
 func TestFilesPutFromSeveralPlaces(t *testing.T) {
 	t.Parallel()
 	from, to := t.TempDir(), t.TempDir()
-	for _, name := range []string{"site/tmp/secret", "site/sub/tmp/kept", "site/page", "other/file", "dots../inside"} {
+	for _, name := range []string{"site/tmp/secret", "site/sub/tmp/kept", "site/page", "other/file", "other/page", "dots../inside"} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(from+"/"+name), 0o755), os.WriteFile(from+"/"+name, []byte(name), 0o644)); err != nil {
 			t.Fatal(err)
 		}
@@ -176,6 +176,13 @@ func TestFilesPutFromSeveralPlaces(t *testing.T) {
 		if _, err := os.Stat(to + "/one/" + name); (err == nil) != there {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	o := g.client(t, "", "put", from+"/site/page", from+"/other/page", from+"/site/tmp/secret", "--to", "clash").want(t, exitFailed)
+	if !strings.Contains(o.stderr, "failed: page: another file of this transfer has that name") || !strings.Contains(o.stderr, "put 2 files") {
+		t.Errorf("two files for one place: %s", o.stderr)
+	}
+	if b, err := os.ReadFile(to + "/clash/page"); err != nil || string(b) != "site/page" {
+		t.Errorf("%q, %v", b, err)
 	}
 	refused(t, g.client(t, "", "put", from+"/site/sub/", from+"/other/", "--to", "two", "--delete"), exitUsage, "--delete: the paths have to be below one folder")
 	if _, err := os.Stat(to + "/two"); err == nil {

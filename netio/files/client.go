@@ -79,6 +79,20 @@ type Summary struct {
 	NotDeleted bool
 }
 
+// add counts what another transfer did.
+func (s *Summary) add(other Summary) {
+	s.Copied += other.Copied
+	s.Kept += other.Kept
+	s.Folders += other.Folders
+	s.Links += other.Links
+	s.Deleted += other.Deleted
+	s.Failed += other.Failed
+	s.Bytes += other.Bytes
+	s.Elapsed += other.Elapsed
+	s.Failures = append(s.Failures, other.Failures[:min(len(other.Failures), maxFailures-len(s.Failures))]...)
+	s.NotDeleted = s.NotDeleted || other.NotDeleted
+}
+
 // maxFailures bounds Summary.Failures.
 const maxFailures = 1000
 

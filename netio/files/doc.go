@@ -39,8 +39,12 @@
 //   - Two transfers of one large file to one gateway: the later takes over, the earlier ends with ErrInUse. So the
 //     session of a client that was killed holds nobody up.
 //   - Names: every path from the wire is checked (names.go) and its folder opened through an os.Root, at both ends; the
-//     last element is then used in that folder without following a link. Links that are absolute or lead out of the root
-//     are refused. Device files, fifos and sockets are named and left out.
+//     last element is then used in that folder without following a link. Links that are absolute or may lead out of the
+//     root, also together with another, are refused: those with .. after a name, too. Device files, fifos and sockets are
+//     named and left out.
+//   - While its files come, a folder is open to its owner, and to others no more than in the source; it gets its own mode
+//     at the end. After an interrupt it stays like that.
+//   - Delete spares what is excluded, also inside a folder that the source lacks, which stays then.
 //   - Streams that a restart of the gateway ends are opened again, a few times; what they had finished stays.
 //
 // # Limits
@@ -48,7 +52,8 @@
 // At the gateway: MaxTransfers streams run at once, of all clients together, each with at most five descriptors, one
 // chunk of 64 KiB, one block of 256 KiB, an argument of at most 512 KiB and the stream's credit; MaxWaiting wait, the
 // rest is refused as busy; MaxUploads large files are open, two descriptors each. Of a folder 4096 names are held at a
-// time; a Delete needs the names of one folder, 262,144 at most. A chunk expands to 64 KiB at most.
+// time; a Delete needs the names of one folder, 262,144 at most. A chunk expands to 64 KiB at most. A regular expression
+// has 1 KiB at most, and those of a request about 4 MiB once they are compiled; a file has 4 TiB at most.
 //
 // At the client: Options.Streams streams for batches and, for each of two large files, as many for ranges; the folders of
 // the transfer are remembered until its end (with Delete and with several patterns, the names too); a thousand failures.

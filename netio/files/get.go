@@ -156,8 +156,8 @@ func (g *getter) remember(e *Entry, p string) {
 			end = &folderEnd{path: dir}
 			g.folders[dir] = end
 		}
-		if end.stays != nil {
-			end.stays[base] = struct{}{}
+		if g.Delete {
+			end.stay(base)
 		}
 	}
 	if e.Kind != KindFolder {
@@ -170,15 +170,14 @@ func (g *getter) remember(e *Entry, p string) {
 	}
 	end.known = true
 	end.now = attributes{modified: e.Modified, mode: e.Mode}
-	if g.Delete && end.stays == nil {
-		end.prune, end.stays = true, map[string]struct{}{}
-		from := e.Path
-		end.spared = func(base string) bool { return g.exclude.match(join(from, base)) }
+	if g.Delete {
+		end.prune = true
+		end.comesFrom(e.Path)
 	}
 }
 
 func (g *getter) folder(e *Entry, p string) {
-	made, err := g.target.makeFolder(p)
+	made, err := g.target.makeFolder(p, e.Mode)
 	switch {
 	case err != nil:
 		g.fail(e, fileError(e.Path, err))
@@ -243,10 +242,6 @@ func (g *getter) flush(jobs chan<- getJob) error {
 	return hand(g.transfer, jobs, batch)
 }
 
-// work is a worker's goroutine.
-// files gets a batch and returns how many of its files have an end.
-// request encodes what is asked of one file.
-// settled reports what became of a file.
 // finish does what is left to do with the folders.
 func (g *getter) finish(err error) {
 	ends := make([]*folderEnd, 0, len(g.folders))
@@ -258,7 +253,7 @@ func (g *getter) finish(err error) {
 	g.summary.NotDeleted = spoiled && g.Delete
 	g.mu.Unlock()
 	for _, end := range ends {
-		end.prune = end.prune && !spoiled
+		end.prune, end.exclude = end.prune && !spoiled, g.exclude
 		end.known = end.known && err == nil // one that is to be gone on with stays as writable as it is
 		end.tell = func(gone string) { g.report(Result{Path: gone, Action: Deleted}) }
 	}

@@ -1,7 +1,5 @@
 package files
 
-import ()
-
 // work is a worker's goroutine.
 func (g *getter) work(jobs <-chan getJob) {
 	target := newTarget(g.root, g.rules)
@@ -52,7 +50,7 @@ func (g *getter) files(in *receiver, job getJob, retry *getJob) (done int, err e
 	in.in = newChunkReader(st, g.pace)
 	for i, item := range job {
 		g.flying(item.Entry, true)
-		o, failure, err := in.file(item.target())
+		o, failure, err := in.file(item.target(), g.verdictOnly(item))
 		g.flying(item.Entry, false)
 		if err != nil {
 			return i, err
@@ -74,14 +72,19 @@ func (g *getter) request(dst []byte, t *target, item getItem) ([]byte, error) {
 		return appendRequest(dst, item.Path, want, 0), nil
 	}
 	have, err := t.sum(item.target())
-	if err != nil {
-		return appendRequest(dst, item.Path, want, 0), nil // it has gone: it is taken like any other
+	if err != nil { // what cannot be compared is no sum's: the verdict is that it differs
+		have = sum{}
 	}
 	flags := byte(wantCompared)
-	if item.differs != nil || g.DryRun || item.Size >= largeSize {
+	if g.verdictOnly(item) {
 		flags |= wantVerdict
 	}
 	return append(appendRequest(dst, item.Path, want, flags), have[:]...), nil
+}
+
+// verdictOnly says that the content of a file does not come in a batch, even if it differs.
+func (g *getter) verdictOnly(item getItem) bool {
+	return item.differs != nil || g.DryRun || item.Size >= largeSize
 }
 
 // settled reports what became of a file.

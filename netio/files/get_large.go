@@ -57,7 +57,7 @@ func (g *getter) compareLarge(in *receiver, item getItem) (done bool, err error)
 		}
 		defer st.Abort()
 		in.in = newChunkReader(st, g.pace)
-		o, failure, err = in.file(item.target())
+		o, failure, err = in.file(item.target(), true)
 		return err
 	})
 	if err != nil {

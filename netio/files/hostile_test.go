@@ -2,12 +2,10 @@ package files
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"shoal/netio"
@@ -100,7 +98,7 @@ func TestHostilePut(t *testing.T) {
 		st, err = b.swarm.Duplex(t.Context(), nameFinish, appendText(rules{}.append(nil, putPrune), ""))
 		must(t, err)
 		out := newChunkWriter(st, CompressNone, nil)
-		must(t, out.record(recEntry, appendEntry(nil, &Entry{Path: name, Kind: KindFolder, Size: 1, Mode: 0o700, Modified: 1})))
+		must(t, out.record(recFolder, (&folderEnd{path: name, known: true, prune: true, now: attributes{modified: 1, mode: 0o700}}).append(nil)))
 		must(t, out.record(recNames, nil))
 		must(t, out.flush())
 		st.CloseSend()
@@ -115,11 +113,18 @@ func TestHostilePut(t *testing.T) {
 
 // sendOne sends a file of one byte and returns the answer.
 func sendOne(st *netio.Stream) (byte, []byte, error) {
+	return sendRecords(st, string([]byte{recData, recSum}))
+}
+
+// sendRecords sends records of these kinds and the end of a file, and returns the answer. Content is one byte.
+func sendRecords(st *netio.Stream, kinds string) (byte, []byte, error) {
 	out := newChunkWriter(st, CompressNone, nil)
 	one := sumOf([]byte("x"))
-	_ = out.record(recData, []byte("x"))
-	_ = out.record(recSum, one[:])
-	_ = out.record(recEnd, attributes{size: 1}.append(nil))
+	bodies := map[byte][]byte{recData: []byte("x"), recSum: one[:]}
+	for _, kind := range []byte(kinds) {
+		_ = out.record(kind, bodies[kind])
+	}
+	_ = out.record(recEnd, attributes{size: int64(min(len(kinds), 1))}.append(nil))
 	if err := out.flush(); err != nil {
 		return 0, nil, err
 	}
@@ -127,9 +132,40 @@ func sendOne(st *netio.Stream) (byte, []byte, error) {
 	return newChunkReader(st, nil).next()
 }
 
+// lyingGateway lists what it is told, and sends a file of one byte for each, whatever it is asked.
+func lyingGateway(t *testing.T, entries []Entry) *Client {
+	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}}}
+	gw.HandleStream(nameList, func(_ context.Context, _ []byte, st *netio.Stream) error {
+		out := newChunkWriter(st, CompressNone, nil)
+		for i := range entries {
+			if err := out.record(recEntry, appendEntry(nil, &entries[i])); err != nil {
+				return err
+			}
+		}
+		return out.flush()
+	})
+	gw.HandleStream(nameGet, func(_ context.Context, _ []byte, st *netio.Stream) error {
+		out := newChunkWriter(st, CompressNone, nil)
+		one := sumOf([]byte("x"))
+		for range entries { // more than was asked for, too
+			_ = out.record(recData, []byte("x"))
+			_ = out.record(recSum, one[:])
+			_ = out.record(recEnd, attributes{size: 1, mode: 0o644}.append(nil))
+		}
+		return out.flush()
+	})
+	must(t, gw.Start())
+	sw, err := netio.Dial(t.Context(), gw.URLs()[0], nil)
+	must(t, err)
+	t.Cleanup(func() {
+		_ = sw.Close()
+		_ = gw.Close()
+	})
+	return NewClient(sw)
+}
+
 // A gateway that lies about names must not make its client write anywhere but below the target.
 func TestHostileGateway(t *testing.T) {
-	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}}}
 	entries := []Entry{
 		{Path: "ok", Kind: KindFile, Size: 1},
 		{Path: "../evil", Kind: KindFile, Size: 1},
@@ -148,35 +184,12 @@ func TestHostileGateway(t *testing.T) {
 		{Path: "there/large", Kind: KindFile, Size: largeSize},
 		{Path: ".shoal-1.part", Kind: KindFile, Size: 1},
 	}
-	gw.HandleStream(nameList, func(_ context.Context, _ []byte, st *netio.Stream) error {
-		out := newChunkWriter(st, CompressNone, nil)
-		for i := range entries {
-			if err := out.record(recEntry, appendEntry(nil, &entries[i])); err != nil {
-				return err
-			}
-		}
-		return out.flush()
-	})
-	gw.HandleStream(nameGet, func(_ context.Context, in []byte, st *netio.Stream) error {
-		out := newChunkWriter(st, CompressNone, nil)
-		one := sumOf([]byte("x"))
-		for range entries { // more than was asked for, too
-			_ = out.record(recData, []byte("x"))
-			_ = out.record(recSum, one[:])
-			_ = out.record(recEnd, attributes{size: 1, mode: 0o644}.append(nil))
-		}
-		return out.flush()
-	})
-	must(t, gw.Start())
-	defer gw.Close()
-	sw, err := netio.Dial(t.Context(), gw.URLs()[0], nil)
-	must(t, err)
-	defer sw.Close()
+	c := lyingGateway(t, entries)
 	dir := t.TempDir()
 	must(t, os.MkdirAll(dir+"/target", 0o755))
 	must(t, os.MkdirAll(dir+"/outside", 0o700))
 	must(t, os.Symlink("../outside", dir+"/target/there"))
-	s, err := NewClient(sw).Get(t.Context(), all, dir+"/target", Options{Delete: true})
+	s, err := c.Get(t.Context(), all, dir+"/target", Options{Delete: true})
 	must(t, err)
 	if s.Copied != 1 || s.Links != 2 || s.Failed < 12 || s.Deleted != 0 {
 		t.Errorf("%+v", s)
@@ -268,67 +281,79 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// Compressed chunks that expand beyond a chunk are refused before memory is spent on them.
-func TestBomb(t *testing.T) {
-	zeros := make([]byte, 64<<20)
-	var p packer
-	if _, err := p.unpack(zstdChunk, zstdEncoder().EncodeAll(zeros, nil)); !errors.Is(err, errWire) {
-		t.Fatalf("zstd: %v", err)
-	}
-	if _, err := p.unpack(s2Chunk, binary.AppendUvarint(nil, 1<<31)); !errors.Is(err, errWire) {
-		t.Fatalf("s2: %v", err)
-	}
-	if _, err := p.unpack(7, nil); !errors.Is(err, errWire) {
-		t.Fatalf("unknown: %v", err)
-	}
-}
-
-// A client cannot make the gateway hold more than its limits: streams beyond them wait or are refused as busy.
-func TestLimits(t *testing.T) {
-	b := serve(t, ServerConfig{MaxTransfers: 3, MaxWaiting: 4, MaxUploads: 2, Writable: true})
-	put(t, b.root+"/x", content(4<<20, 1), 0o644, 0)
-	must(t, b.swarm.WaitConnected(t.Context()))
-	before := descriptors(t)
-	argument := appendRequest([]byte{0}, "x", attributes{}, 0)
-	var streams []*netio.Stream
-	for range 50 { // nobody reads them
-		st, err := b.swarm.OpenStream(t.Context(), nameGet, argument)
-		must(t, err)
-		streams = append(streams, st)
-	}
-	wait(t, "refusals", func() bool { return b.gw.Stats().Streams == 7 })
-	if more := descriptors(t) - before; more > 3*5 {
-		t.Errorf("%d more descriptors for 3 transfers", more)
-	}
-	var fine sync.WaitGroup
-	var refused, done int
-	var mu sync.Mutex
-	for _, st := range streams {
-		fine.Go(func() {
-			_, err := io.Copy(io.Discard, st.Reader())
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				done++
-			case errors.Is(err, netio.ErrBusy):
-				refused++
-			default:
-				t.Error(err)
+// Content that comes where only a verdict was asked for, or in a dry run, is not written.
+func TestContentNotAskedFor(t *testing.T) {
+	for name, o := range map[string]Options{
+		"dry run": {Checksum: true, DryRun: true},
+		"fail":    {Checksum: true, Existing: ExistingFail},
+	} {
+		t.Run("get "+name, func(t *testing.T) {
+			c := lyingGateway(t, []Entry{{Path: "f", Kind: KindFile, Size: 1, Modified: 1}})
+			dir := t.TempDir()
+			put(t, dir+"/f", []byte("y"), 0o644, 0)
+			before := snapshot(t, dir)
+			if _, err := c.Get(t.Context(), all, dir, o); err == nil {
+				t.Error("no error")
+			}
+			if after := snapshot(t, dir); !slices.Equal(before, after) {
+				t.Errorf("%q became %q", before, after)
+			}
+		})
+		t.Run("put "+name, func(t *testing.T) {
+			b := serve(t, ServerConfig{Writable: true})
+			put(t, b.root+"/f", []byte("y"), 0o644, 0)
+			before := snapshot(t, b.root)
+			e := Entry{Path: "f", Kind: KindFile, Size: 1, Modified: 1}
+			r := rules{checksum: true, dryRun: o.DryRun, existing: o.Existing}
+			for _, kinds := range []string{"", "dh", "dhs", "dhx", "rdh"} {
+				st, err := b.swarm.Duplex(t.Context(), namePut, appendEntry(r.append(nil, 0), &e))
+				must(t, err)
+				if kind, _, err := newChunkReader(st, nil).next(); kind != recAsk || err != nil {
+					t.Fatalf("record %q, %v", kind, err)
+				}
+				if kind, _, err := sendRecords(st, kinds); err == nil {
+					t.Errorf("%s: record %q", kinds, kind)
+				}
+				if after := snapshot(t, b.root); !slices.Equal(before, after) {
+					t.Fatalf("%q became %q", before, after)
+				}
 			}
 		})
 	}
-	fine.Wait()
-	if done < 7 || refused < 1 || done+refused != len(streams) {
-		t.Errorf("%d done, %d refused", done, refused)
-	}
-	for i := range 3 {
-		e := Entry{Path: string(rune('a' + i)), Kind: KindFile, Size: largeSize}
-		st, err := b.swarm.Duplex(t.Context(), nameLarge, appendEntry(rules{}.append(nil, 0), &e))
-		must(t, err)
-		if _, _, err := st.Recv(); (i == 2) != errors.Is(err, netio.ErrBusy) {
-			t.Errorf("upload %d: %v", i, err)
+}
+
+func TestLinksThatLeadOut(t *testing.T) {
+	for _, c := range []struct {
+		p, link string
+		want    error
+	}{
+		{"l", "x", nil}, {"l", "d/x", nil}, {"d/l", "../x", nil}, {"d/l", "./../x/y", nil}, {"a/b/l", "../../x", nil},
+		{"l", "..", ErrOutside}, {"l", "./../x", ErrOutside}, {"d/l", "../../x", ErrOutside}, {"l", "/x", ErrOutside},
+		{"l", "d/../x", ErrOutside}, {"l", "d/./../../x", ErrOutside}, {"d/l", "../x/../y", ErrOutside},
+		{"l", "", ErrName}, {"l", "a\x00", ErrName}, {"l", strings.Repeat("a/", 2049), ErrName},
+	} {
+		if err := checkLink(c.p, c.link); !errors.Is(err, c.want) {
+			t.Errorf("%q to %.20q: %v, want %v", c.p, c.link, err, c.want)
 		}
-		defer st.Abort()
+	}
+}
+
+// Two links that stay below the root each must not lead out of it together.
+func TestLinkBehindLink(t *testing.T) {
+	entries := []Entry{
+		{Path: "a/b/c/d/up", Kind: KindLink, Link: ".."},
+		{Path: "a/b/c/d/up/e/out", Kind: KindLink, Link: "../../../../../.."},
+		{Path: "deep", Kind: KindLink, Link: "a/b"},
+		{Path: "over", Kind: KindLink, Link: "deep/../../.."},
+		{Path: "d/fine", Kind: KindLink, Link: "../deep"},
+	}
+	dir := t.TempDir() + "/target"
+	s, err := lyingGateway(t, entries).Get(t.Context(), all, dir, Options{})
+	f := failures(s)
+	if err != nil || s.Links != 3 || !errors.Is(f["a/b/c/d/up/e/out"], ErrOutside) || !errors.Is(f["over"], ErrOutside) {
+		t.Errorf("%+v %v", s, err)
+	}
+	if got := strings.Join(names(t, dir), " "); got != "a/b/c/d/up d/fine deep" {
+		t.Errorf("written: %s", got)
 	}
 }

@@ -36,15 +36,13 @@ const maxPatterns = 10_000
 type matcher struct {
 	glob  []string // elements; nil: regex
 	regex *regexp.Regexp
+	size  int // of regex
 }
 
 func compile(pattern string, syntax Syntax) (matcher, error) {
 	if syntax == SyntaxRegex {
-		re, err := regexp.Compile(pattern)
-		if err != nil {
-			return matcher{}, refuse(CodeName, pattern, err.Error())
-		}
-		return matcher{regex: re}, nil
+		re, size, err := compileRegex(pattern)
+		return matcher{regex: re, size: size}, err
 	}
 	elements := strings.Split(strings.Trim(path.Clean("/"+pattern), "/"), "/")
 	for _, element := range elements {
@@ -129,10 +127,14 @@ type excluder []matcher
 
 func compileExclude(s Selection) (excluder, error) {
 	x := make(excluder, 0, len(s.Exclude))
+	size := 0
 	for _, pattern := range s.Exclude {
 		m, err := compile(pattern, s.Syntax)
 		if err != nil {
 			return nil, err
+		}
+		if size += m.size; size > maxRegexBytes {
+			return nil, refuse(CodeName, pattern, "too many regular expressions: they take too much memory")
 		}
 		if m.regex == nil && !strings.Contains(strings.Trim(pattern, "/"), "/") {
 			m.glob = append([]string{"**"}, m.glob...)
@@ -145,6 +147,16 @@ func compileExclude(s Selection) (excluder, error) {
 func (x excluder) match(p string) bool {
 	for _, m := range x {
 		if m.match(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// above reports whether a folder that p is in matches.
+func (x excluder) above(p string) bool {
+	for i := range len(p) {
+		if p[i] == '/' && x.match(p[:i]) {
 			return true
 		}
 	}

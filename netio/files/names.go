@@ -61,16 +61,16 @@ func checkLink(p, target string) error {
 	case target[0] == '/':
 		return refuse(CodeOutside, p, "symbolic link to an absolute name")
 	}
-	depth := strings.Count(p, "/")
+	depth, down := strings.Count(p, "/"), false
 	for element := range strings.SplitSeq(target, "/") {
 		switch element {
 		case "", ".":
 		case "..":
-			if depth--; depth < 0 {
+			if depth--; depth < 0 || down { // after a name: that may be a link itself, which leads up
 				return refuse(CodeOutside, p, "symbolic link that leads out of the root")
 			}
 		default:
-			depth++
+			depth, down = depth+1, true
 		}
 	}
 	return nil

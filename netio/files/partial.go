@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// maxSize bounds the bits that a large file has for its blocks: 2 MiB of them.
+const maxSize = 4 << 40
+
 // partial is a large file on its way, whose ranges several streams bring at once. It has the same temporary name
 // whenever the same file goes to the same place, so what an interrupted transfer left is found: its blocks are
 // compared by their hashes and only sent where they differ.
@@ -31,6 +34,9 @@ type partial struct {
 
 // openPartial begins a large file, or goes on with what is there of it.
 func openPartial(root *os.Root, r rules, p string, size, modified int64) (*partial, error) {
+	if size > maxSize {
+		return nil, refuse(CodeOther, p, "larger than a transfer can carry")
+	}
 	t := newTarget(root, r)
 	dir, base := split(p)
 	if _, err := t.place(dir); err != nil {

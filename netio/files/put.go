@@ -30,20 +30,47 @@ type putRun struct {
 // the counts. The error is nil when all of it was tried, even though files may have failed: see Summary.Failed.
 // Symbolic links and modes are kept as far as the file system tells them. The file system is used by several goroutines.
 func (c *Client) Put(ctx context.Context, from fs.FS, s Selection, to string, o Options) (Summary, error) {
-	return c.put(ctx, func() source { return fsSource{from} }, true, s, to, o)
+	return c.put(ctx, func() source { return fsSource{from} }, true, s, to, o, nil)
 }
 
 // PutFolder is Put from below a folder; no name and no link leads out of it.
 func (c *Client) PutFolder(ctx context.Context, dir string, s Selection, to string, o Options) (Summary, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return Summary{}, err
-	}
-	defer root.Close()
-	return c.put(ctx, func() source { return newRootSource(root) }, false, s, to, o)
+	return c.PutFolders(ctx, []Folder{{dir, s}}, to, o)
 }
 
-func (c *Client) put(ctx context.Context, open func() source, inline bool, s Selection, to string, o Options) (Summary, error) {
+// Folder is where files come from, and which.
+type Folder struct {
+	Dir string
+	Selection
+}
+
+// PutFolders is PutFolder for several folders, one after the other. A file whose name at the gateway another one of them
+// has taken fails. Options.Delete needs a single folder, since one would remove what another brings.
+func (c *Client) PutFolders(ctx context.Context, from []Folder, to string, o Options) (Summary, error) {
+	var all Summary
+	if o.Delete && len(from) > 1 {
+		return all, refuse(CodeOther, to, "what is to be deleted depends on a single folder")
+	}
+	var names map[string]struct{}
+	if len(from) > 1 {
+		names = map[string]struct{}{}
+	}
+	for _, f := range from {
+		root, err := os.OpenRoot(f.Dir)
+		if err != nil {
+			return all, err
+		}
+		one, err := c.put(ctx, func() source { return newRootSource(root) }, false, f.Selection, to, o, names)
+		_ = root.Close()
+		if all.add(one); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// put does one transfer; names are those that others have taken, nil where there are no others.
+func (c *Client) put(ctx context.Context, open func() source, inline bool, s Selection, to string, o Options, names map[string]struct{}) (Summary, error) {
 	t := c.newTransfer(ctx, o)
 	to, _, ok := clean(to)
 	if !ok {
@@ -53,7 +80,7 @@ func (c *Client) put(ctx context.Context, open func() source, inline bool, s Sel
 		return t.end(), err
 	}
 	p := &putRun{transfer: t, open: open, to: to, inline: inline, byPath: map[string]*folderEnd{}}
-	if len(s.Patterns) > 1 {
+	if p.seen.names = names; names == nil && len(s.Patterns) > 1 {
 		p.seen.names = map[string]struct{}{}
 	}
 	err := run(t, func(jobs chan<- putJob) error { return p.plan(s, jobs) }, p.work)
@@ -96,8 +123,8 @@ func (p *putRun) entry(e *Entry, jobs chan<- putJob) error {
 	}
 	if target != "." {
 		dir, base := split(below(p.to, target))
-		if end := p.folder(dir, nil); end.stays != nil {
-			end.stays[base] = struct{}{}
+		if end := p.folder(dir, nil); p.Delete {
+			end.stay(base)
 		}
 	}
 	switch e.Kind {
@@ -130,11 +157,11 @@ func (p *putRun) folder(target string, e *Entry) *folderEnd {
 		p.folders = append(p.folders, end)
 	}
 	if e != nil {
-		end.known = true
+		end.known = e.Modified != 0 || !p.inline // a file system of Go's that has no time for a folder made it up
 		end.now = attributes{modified: e.Modified, mode: e.Mode}
-		end.from = e.Path
-		if p.Delete && end.stays == nil {
-			end.prune, end.stays = true, map[string]struct{}{}
+		if p.Delete {
+			end.prune = true
+			end.comesFrom(e.Path)
 		}
 	}
 	return end

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
+	"maps"
+	"slices"
 )
 
 // finish does what is left to do with the folders at the gateway.
@@ -50,27 +53,28 @@ func (p *putRun) finishGroup(ctx context.Context, argument []byte, group []*fold
 }
 
 func sendFolder(out *chunkWriter, end *folderEnd) error {
-	e := Entry{Path: end.path, Kind: KindFolder, Link: end.from, Mode: end.now.mode}
-	if end.known {
-		e.Modified = end.now.modified
-	}
-	if end.prune {
-		e.Size = 1
-	}
-	if err := out.record(recEntry, appendEntry(nil, &e)); err != nil || !end.prune {
+	if err := out.record(recFolder, end.append(nil)); err != nil || !end.prune {
 		return err
 	}
-	var names []byte
-	for name := range end.stays {
-		if len(names)+2+len(name) > recordMax {
-			if err := out.record(recNames, names); err != nil {
+	if err := sendTexts(out, recFrom, slices.Values(end.from)); err != nil {
+		return err
+	}
+	return sendTexts(out, recNames, maps.Keys(end.stays))
+}
+
+// sendTexts sends as many records as the texts need.
+func sendTexts(out *chunkWriter, kind byte, texts iter.Seq[string]) error {
+	var body []byte
+	for text := range texts {
+		if len(body)+2+len(text) > recordMax {
+			if err := out.record(kind, body); err != nil {
 				return err
 			}
-			names = names[:0]
+			body = body[:0]
 		}
-		names = appendText(names, name)
+		body = appendText(body, text)
 	}
-	return out.record(recNames, names)
+	return out.record(kind, body)
 }
 
 // finished reads what became of the folders.

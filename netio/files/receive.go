@@ -97,9 +97,9 @@ type outcome struct {
 	bytes int64      // of content
 }
 
-// file takes one file. The first error is the file's, the second ends the stream. It is known by its place in the
-// stream, so its name never comes from the content.
-func (r *receiver) file(p string) (o outcome, failure *Error, err error) {
+// file takes one file; with verdictOnly no more than whether it differs, whatever the sender says. The first error is the
+// file's, the second ends the stream. It is known by its place in the stream, so its name never comes from the content.
+func (r *receiver) file(p string, verdictOnly bool) (o outcome, failure *Error, err error) {
 	var w *incoming
 	defer func() {
 		if w != nil {
@@ -122,8 +122,11 @@ func (r *receiver) file(p string) (o outcome, failure *Error, err error) {
 		}
 		switch kind {
 		case recData, recSum, recAgain:
-			if failure != nil {
+			if failure != nil || kind == recAgain && w == nil {
 				break
+			}
+			if verdictOnly {
+				return o, failure, wireError("content that was not asked for")
 			}
 			if w == nil {
 				if w, err = r.target.create(p); err != nil {
@@ -144,6 +147,9 @@ func (r *receiver) file(p string) (o outcome, failure *Error, err error) {
 		case recEnd:
 			if o.now, err = parseAttributes(body); err != nil {
 				return o, failure, err
+			}
+			if verdictOnly && !o.same && !o.diff {
+				return o, failure, wireError("no verdict")
 			}
 			if failure == nil {
 				o.bytes, err = r.end(w, p, &o)

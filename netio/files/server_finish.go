@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path"
 
 	"shoal/netio"
 )
@@ -20,9 +19,9 @@ type finisher struct {
 }
 
 // finish does what is left to do with folders: see folderEnd. Its argument: rules; a Selection's Syntax and Exclude, each
-// with a u16 for its length. The client sends for each folder an entry, whose size is 1 where it is to be pruned and
-// whose link is the folder's path in the source: what is excluded there is spared. The names that stay follow. The
-// answers name what was removed (recGone) and what went wrong (recFailed, with the path before it).
+// with a u16 for its length. The client sends each folder (recFolder). With folderPrune, the folders of the source
+// that it comes from follow, what is excluded there is spared, and the names that stay. The answers name what was removed
+// (recGone) and what went wrong (recFailed, with the path before it).
 func (s *Server) finish(ctx context.Context, in []byte, st *netio.Stream) error {
 	f := fields{b: in}
 	r, flags, err := s.rules(&f)
@@ -67,41 +66,44 @@ func (s *Server) finish(ctx context.Context, in []byte, st *netio.Stream) error 
 
 func (e *finisher) record(kind byte, f fields) error {
 	switch {
-	case kind == recEntry:
+	case kind == recFolder:
 		if err := e.end(); err != nil {
 			return err
 		}
-		return e.begin(f)
+		return e.begin(f.b)
+	case kind == recFrom && e.folder != nil:
+		return e.texts(f, maxPath, maxFrom, func(from string) int { e.folder.comesFrom(from); return len(e.folder.from) })
 	case kind == recNames && e.folder != nil:
-		for len(f.b) > 0 {
-			if len(e.folder.stays) >= maxNames {
-				return refuse(CodeOther, e.folder.path, "too many names for --delete")
-			}
-			e.folder.stays[f.text()] = struct{}{}
-		}
-		if f.bad {
-			return wireError("short names")
-		}
-		return nil
+		return e.texts(f, maxElement, maxNames, func(name string) int { e.folder.stay(name); return len(e.folder.stays) })
 	}
 	return wireError("record %q for a folder", kind)
 }
 
-func (e *finisher) begin(f fields) error {
-	entry, err := f.entry()
-	if err == nil {
-		err = checkPath(entry.Path)
+// texts adds the texts of a record, each of so many bytes at most. Add returns how many there are.
+func (e *finisher) texts(f fields, longest, most int, add func(text string) int) error {
+	for len(f.b) > 0 {
+		text := f.text()
+		switch {
+		case f.bad:
+			return wireError("short names")
+		case len(text) > longest:
+			return refuse(CodeName, e.folder.path, "name for --delete that is too long")
+		case add(text) > most:
+			return refuse(CodeOther, e.folder.path, "too many names for --delete")
+		}
 	}
+	return nil
+}
+
+func (e *finisher) begin(body []byte) error {
+	folder, err := parseFolder(body)
 	if err != nil {
 		return err
 	}
-	from := entry.Link
-	e.folder = &folderEnd{path: entry.Path, known: entry.Modified != 0,
-		now:    attributes{modified: entry.Modified, mode: entry.Mode},
-		prune:  e.prune && entry.Size == 1,
-		stays:  map[string]struct{}{},
-		spared: func(base string) bool { return e.exclude.match(path.Join(from, base)) },
-		tell:   func(gone string) { e.sendErr = errors.Join(e.sendErr, e.out.record(recGone, []byte(gone))) }}
+	folder.prune = folder.prune && e.prune
+	folder.exclude = e.exclude
+	folder.tell = func(gone string) { e.sendErr = errors.Join(e.sendErr, e.out.record(recGone, []byte(gone))) }
+	e.folder = folder
 	return nil
 }
 
@@ -117,8 +119,11 @@ func (e *finisher) end() error {
 	return e.sendErr
 }
 
-// maxNames bounds what one folder's names may take of the gateway's memory.
-const maxNames = 1 << 18
+// What bounds what one folder may take of the gateway's memory.
+const (
+	maxNames = 1 << 18
+	maxFrom  = 1 << 10
+)
 
 func appendFailure(dst []byte, e *Error) []byte {
 	dst = appendText(dst, e.Path)

@@ -120,14 +120,20 @@ func (s *Server) begin(ctx context.Context, cancel context.CancelCauseFunc, r ru
 	u := &upload{cancel: cancel, done: make(chan struct{})}
 	s.uploads[e.Path], s.tokens[key] = u, u
 	s.mu.Unlock()
+	opened := false
+	defer func() {
+		if !opened {
+			s.end(u, e.Path, key, false)
+		}
+	}()
 	part, err := openPartial(s.root, r, e.Path, e.Size, e.Modified)
 	if err != nil {
-		s.end(u, e.Path, key, false)
 		return nil, err
 	}
 	s.mu.Lock()
 	u.part = part
 	s.mu.Unlock()
+	opened = true
 	return u, nil
 }
 

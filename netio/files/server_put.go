@@ -114,7 +114,7 @@ func (s *Server) put(_ context.Context, in []byte, st *netio.Stream) error {
 	}
 	var answers []answer
 	for _, a := range p.awaits {
-		o, failure, err := p.in.file(a.path)
+		o, failure, err := p.in.file(a.path, a.large || a.differs != nil || p.dryRun)
 		switch {
 		case err != nil:
 			return err
@@ -156,7 +156,7 @@ func (p *putter) judge(e *Entry) error {
 		return p.answer(recFailed, fileError(e.Path, err))
 	}
 	if e.Kind == KindFolder {
-		made, err := p.target.makeFolder(e.Path)
+		made, err := p.target.makeFolder(e.Path, e.Mode)
 		switch {
 		case err != nil:
 			return p.answer(recFailed, fileError(e.Path, err))

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"time"
 )
 
@@ -134,9 +135,9 @@ func (t *target) chmod(d *os.Root, base string, have, want uint32) error {
 	return d.Chmod(base, fs.FileMode(want))
 }
 
-// makeFolder makes a folder, and those above it. It can be written to until finish gives it its mode. Made is false
-// when it was there.
-func (t *target) makeFolder(p string) (made bool, err error) {
+// makeFolder makes a folder, and those above it. It can be written to until finish gives it its mode, and nobody may do
+// more there than with that. Made is false when it was there.
+func (t *target) makeFolder(p string, mode uint32) (made bool, err error) {
 	if p == "." {
 		return false, nil
 	}
@@ -155,8 +156,12 @@ func (t *target) makeFolder(p string) (made bool, err error) {
 			d, err = t.dirs.at(dir)
 		}
 	}
+	now := fs.FileMode(0o777)
+	if t.preserve {
+		now = fs.FileMode(mode) | 0o700
+	}
 	if err == nil {
-		err = d.Mkdir(base, 0o777)
+		err = d.Mkdir(base, now)
 	}
 	switch {
 	case err == nil:
@@ -171,6 +176,10 @@ func (t *target) makeFolder(p string) (made bool, err error) {
 	}
 	if err != nil {
 		return false, fileError(p, err)
+	}
+	there := info.Mode()
+	if want := there&(now|^fs.ModePerm) | 0o700; t.preserve && want != there {
+		_ = d.Chmod(base, want) // where it is not ours, finish says so
 	}
 	return false, nil
 }
@@ -189,6 +198,9 @@ func (t *target) place(dir string) (folder int, err error) {
 // makeLink puts a symbolic link in its place.
 func (t *target) makeLink(e *Entry, p string) error {
 	if err := checkLink(p, e.Link); err != nil {
+		return err
+	}
+	if err := t.checkUp(p, e.Link); err != nil {
 		return err
 	}
 	if t.dryRun {
@@ -212,6 +224,19 @@ func (t *target) makeLink(e *Entry, p string) error {
 	if err != nil {
 		removeIn(folder, temp)
 		return fileError(p, err)
+	}
+	return nil
+}
+
+// checkUp refuses a symbolic link that leads up from a place that a link leads to: that is not as deep as it looks.
+func (t *target) checkUp(p, link string) error {
+	if !strings.Contains(link, "..") {
+		return nil
+	}
+	for dir, _ := split(p); dir != "."; dir, _ = split(dir) {
+		if info, err := t.dirs.root.Lstat(dir); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			return refuse(CodeOutside, p, "symbolic link that leads up from behind another")
+		}
 	}
 	return nil
 }

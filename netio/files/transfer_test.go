@@ -67,6 +67,10 @@ func TestSelections(t *testing.T) {
 		{"regex", Selection{Patterns: []string{`^logs/.*[0-9]\.log$`}, Syntax: SyntaxRegex}, []string{"logs/1.log", "logs/old/3.log", "logs/old/deep/4.log"}},
 		{"exclude name", Selection{Patterns: []string{"."}, Exclude: []string{"*.log", "src"}}, []string{"b.txt", "logs/2.gz"}},
 		{"exclude path", Selection{Patterns: []string{"."}, Exclude: []string{"logs/old", "src/**"}}, []string{"a.log", "b.txt", "logs/1.log", "logs/2.gz"}},
+		{"exclude what is named", Selection{Patterns: []string{"a.log", "b.txt"}, Exclude: []string{"*.log"}}, []string{"b.txt"}},
+		{"exclude above", Selection{Patterns: []string{"logs/old", "b.txt"}, Exclude: []string{"logs"}}, []string{"b.txt"}},
+		{"exclude where a glob begins", Selection{Patterns: []string{"logs/*.log", "b.txt"}, Exclude: []string{"logs"}}, []string{"b.txt"}},
+		{"exclude not the root", Selection{Patterns: []string{"src/", "."}, Exclude: []string{".*", "src", "logs"}}, []string{"[odd].go", "a.log", "b.txt", "x.go"}},
 		{"exclude regex", Selection{Patterns: []string{`log`}, Syntax: SyntaxRegex, Exclude: []string{`deep|gz`}}, []string{"a.log", "logs/1.log", "logs/old/3.log"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -303,6 +307,9 @@ func TestPutFromFS(t *testing.T) {
 	info, err := os.Stat(b.root + "/to/here/a/b.txt")
 	if err != nil || info.Mode() != 0o640 || !info.ModTime().Equal(past) {
 		t.Fatal(info, err)
+	}
+	if info, err = os.Stat(b.root + "/to/here/a"); err != nil || info.Mode()&0o200 == 0 || time.Since(info.ModTime()) > time.Minute {
+		t.Fatal("a folder that the file system makes up:", info, err)
 	}
 }
 

@@ -61,6 +61,9 @@ func (w *walker) pattern(pattern string, syntax Syntax) error {
 			return w.problem(pattern, fileError(pattern, err))
 		}
 	}
+	if w.exclude.above(start) || start != "." && w.exclude.match(start) {
+		return nil
+	}
 	count := 0
 	if err := w.search(m, start, base, &count); err != nil {
 		return err
@@ -79,8 +82,11 @@ func missing(pattern string, err error) *Error {
 }
 
 // explicit emits one file or folder that was named. With contents, what is in the folder goes to the target; without,
-// the folder itself.
+// the folder itself, unless it is excluded.
 func (w *walker) explicit(p string, contents bool, info fs.FileInfo) error {
+	if named := p != "." && !(contents && info.IsDir()); w.exclude.above(p) || named && w.exclude.match(p) {
+		return nil
+	}
 	dir, _ := split(p)
 	base := 0
 	switch {
@@ -172,7 +178,7 @@ func (w *walker) folder(p string, each, below func(child found) error) error {
 type stopped struct{ error }
 
 func (w *walker) problem(p string, err *Error) error {
-	return w.emit(&Entry{Path: p, Kind: KindProblem, Err: err})
+	return w.emit(&Entry{Path: p[:min(len(p), maxPath)], Kind: KindProblem, Err: err})
 }
 
 // one emits something alone.
@@ -199,7 +205,7 @@ func (w *walker) one(f found, base int) error {
 		return w.problem(f.name, refuse(CodeNotRegular, f.name, typeName(mode)))
 	}
 	if len(e.Path) > maxPath {
-		return w.problem(f.name[:maxPath], refuse(CodeName, f.name[:64], "name too long"))
+		return w.problem(f.name, refuse(CodeName, f.name[:64], "name too long"))
 	}
 	return w.emit(&e)
 }

@@ -93,6 +93,8 @@ const (
 	recAsk    = 'c' // put: 16 bytes, the hash of what is there: send it if it differs
 	recDone   = 'o' // it has taken its place
 	recSums   = 'p' // range: hashes of the blocks that are there, 16 bytes each
+	recFolder = 't' // finish: u8 flags, i64 mtime, u32 mode, path: a folder
+	recFrom   = 'm' // finish: folders of the source that it comes from: u16 length, so many bytes, …
 	recNames  = 'l' // finish: names that stay in the folder: u16 length, so many bytes, …
 	recGone   = 'g' // finish: path of something that was removed
 )
@@ -202,6 +204,37 @@ func (f *fields) entry() (e Entry, err error) {
 		e.Err = &Error{e.Path, code, text}
 	}
 	return e, nil
+}
+
+// Flags of a folder in finish.
+const (
+	folderKnown = 1 << 0 // its time and mode are to be given to it
+	folderPrune = 1 << 1
+)
+
+func (e *folderEnd) append(dst []byte) []byte {
+	flags := byte(0)
+	if e.known {
+		flags |= folderKnown
+	}
+	if e.prune {
+		flags |= folderPrune
+	}
+	dst = binary.LittleEndian.AppendUint64(append(dst, flags), uint64(e.now.modified))
+	dst = binary.LittleEndian.AppendUint32(dst, e.now.mode)
+	return append(dst, e.path...)
+}
+
+func parseFolder(body []byte) (*folderEnd, error) {
+	f := fields{b: body}
+	flags := f.u8()
+	e := &folderEnd{known: flags&folderKnown != 0, prune: flags&folderPrune != 0}
+	e.now = attributes{modified: f.i64(), mode: f.u32()}
+	e.path = string(f.b)
+	if f.bad || e.now.mode&^0o777 != 0 {
+		return nil, wireError("folder in %d bytes, mode %o", len(body), e.now.mode)
+	}
+	return e, checkPath(e.path)
 }
 
 // attributes are what a file has beside its content.
