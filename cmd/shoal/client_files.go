@@ -103,7 +103,7 @@ func (c *getCommand) Help() string {
   shoal client get --regex '(^|/)20[0-9]{2}-.*[.]log$' --to backup
 
 Of a path the last name is kept, of a glob what follows its last folder without a wildcard, of a regular expression the
-whole path below the root. Run again, it brings what is missing or has changed; what an interrupt left is gone on with.`
+whole path below the root. Run again, it brings what is missing or has changed, and goes on with large files that a lost gateway cut off.`
 }
 
 // Run gets the files.
