@@ -16,7 +16,7 @@ import (
 //
 // What waits for whom: Send waits for the peer's credit and for room in the connection's outbox; Recv waits for chunks.
 // Credit goes back to the peer as chunks are consumed, so a stream that nobody reads holds up nothing but itself. At a
-// client it grows while the reader waits for more, to four times SwarmConfig.StreamCredit for the open streams of a
+// client it grows while the reader waits for more, to three times SwarmConfig.StreamCredit for the open streams of a
 // connection in all.
 type Stream struct {
 	lane   *lane
@@ -237,7 +237,7 @@ func (s *Stream) take() (some bool, err error) {
 
 // creditGrowth is how many times SwarmConfig.StreamCredit the windows of the streams of one connection may grow to in all.
 // More of it is faster while a stream has the connection for itself, and what others want then comes later.
-const creditGrowth = 4
+const creditGrowth = 3
 
 // consumed gives credit back, half a window at a time. At the client the window grows while its reader has to wait for more,
 // since then it is the window, or the way, that holds the stream up. One that is not read keeps the window that it has.
@@ -252,10 +252,10 @@ func (s *Stream) consumed(cost int) {
 		return
 	}
 	give := s.owed
-	if s.waited && l.windows+s.window <= l.growTo {
-		give += s.window
-		l.windows += s.window
-		s.window *= 2
+	if more := min(s.window, l.growTo-l.windows); s.waited && more > 0 {
+		give += more
+		l.windows += more
+		s.window += more
 	}
 	s.owed, s.waited = 0, false
 	b := l.out.entry(proto.KindCredit, openKey{}, 8, maxEntries)
