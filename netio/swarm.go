@@ -31,7 +31,7 @@ type SwarmConfig struct {
 	Spin time.Duration
 
 	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted; default RestartReport
-	NoSession bool          // do without resuming: what is under way on a connection that ends, also when its gateway drains, ends as lost
+	NoSession bool          // do without resuming: what is under way when a connection ends, even by a drain, ends as lost
 
 	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB

@@ -215,15 +215,24 @@ func TestFaultDescriptors(t *testing.T) {
 	}
 }
 
-func TestFaultDiskFull(t *testing.T) {
-	t.Parallel()
-	if _, err := os.Stat("/dev/full"); errors.Is(err, fs.ErrNotExist) {
-		t.Skip(err) // not a Linux
+// fullDisk is a file on a disk that is always full.
+func fullDisk(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip(err) // only Linux has it
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func TestFaultDiskFull(t *testing.T) {
+	t.Parallel()
+	full := fullDisk(t)
 	table, commands := faultJob(t, 2000)
-	o := shoal(t, "", "client", "run", "--embedded", "--table", table, commands, "--job-log", "/dev/full").want(t, exitInternal)
+	o := shoal(t, "", "client", "run", "--embedded", "--table", table, commands, "--job-log", full.Name()).want(t, exitInternal)
 	if !strings.Contains(o.stderr, "job log /dev/full: no space left on device") {
 		t.Errorf("it says %s", o.stderr)
 	}
@@ -279,13 +288,7 @@ func TestFaultDiskFullHalfway(t *testing.T) {
 // A task whose result could not be written is not done: the next run brings it.
 func TestFaultOutputFull(t *testing.T) {
 	t.Parallel()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip(err) // not a Linux
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
+	full := fullDisk(t)
 	const n = 2000
 	table, commands := faultJob(t, n)
 	log := filepath.Join(t.TempDir(), "run.log")

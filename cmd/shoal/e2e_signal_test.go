@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -222,13 +220,7 @@ func TestOutputGoesAway(t *testing.T) {
 	}
 	eventually(t, "the stream has ended at the gateway", func() bool { return g.stats(t).Streams == 0 })
 
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip(err) // not a Linux
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
+	full := fullDisk(t)
 	client = start(t, func(c *exec.Cmd) { c.Stdout = full }, "client", "--gateway", g.urls[0], "call", "square", "3")
 	if status := client.wait(); status != exitInternal || client.stderr.String() != "shoal: standard output: no space left on device\n" {
 		t.Errorf("status %d, %q", status, client.stderr.String())
