@@ -61,7 +61,8 @@ func TestShare(t *testing.T) {
 		total, of uint64
 	}{
 		{"25", 100, 25}, {"25", 7, 7}, {"0", 7, 0}, {"10%", 100, 10}, {"10%", 101, 11}, {"0.1%", 7, 1}, {"100%", 7, 7},
-		{"5%", 0, 0}, {"100%", math.MaxUint64, math.MaxUint64}, {"33%", 3, 1}, {"1%", 100, 1}, {"7%", 100, 7},
+		{"5%", 0, 0}, {"100%", math.MaxUint64, math.MaxUint64}, {"33%", 3, 1}, {"1%", 100, 1}, {"7%", 100, 7}, {"50%", 14, 7},
+		{"0.1%", 1000, 1}, {"0.7%", 1000, 7},
 	} {
 		s, err := ParseShare(test.text)
 		if err != nil || s.Of(test.total) != test.of || s.String() != test.text {

@@ -34,11 +34,11 @@ func (s Share) Of(total uint64) uint64 {
 	if s.Percent <= 0 {
 		return min(s.Count, total)
 	}
-	part := math.Ceil(float64(total) / 100 * s.Percent)
-	if part >= float64(total) {
+	if s.Percent >= 100 {
 		return total
 	}
-	return uint64(part)
+	const rounding = 1e-12 // of the multiplication: it shall not make one more of a whole number
+	return uint64(math.Ceil(float64(total) * s.Percent / 100 * (1 - rounding)))
 }
 
 // String returns what ParseShare reads.
