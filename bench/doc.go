@@ -53,7 +53,7 @@
 //	lookup of 24 bytes in 100,000 entries           56     34     51
 //	copying the answer, and its place in a frame    32     18     11
 //	copying the frame, slots, admission             16     12      –
-//	scheduling, wake-ups, spinning                  20     15      6
+//	scheduling, wake-ups                            20     15      6
 //	clock, locks, acknowledgements, the rest        16     24      5
 //	                                               200    160    135
 //
@@ -71,10 +71,6 @@
 //   - Map (netio/map_feed.go, map_sink.go). Everything pulled while the last burst was under way is handed over in one step:
 //     one lane, one lock, one look at the clock. What tasks have in common stands in one request, so that a slot is a
 //     cache line; results go from the frame into what the caller takes. 1024 over 8: 0.43 to 0.85 of the floor.
-//   - Spinning (netio/spin.go). On an idle machine nearly all of a task's time is the waking up of parked threads: of 45 µs
-//     for one task in flight, 33. Looking for the next bytes for up to 50 µs before parking makes it 12, at less CPU,
-//     since parking and waking cost more than looking. One in flight: 0.79 to 2.6 of the floor, which parks; 64 over 4:
-//     0.75 to 1.2.
 //   - The table (netio/table_index.go). Four loads of memory that wait for each other became two, and those of a frame's
 //     tasks are begun together. In netio: -bench TableLookups.
 //   - Goroutines made for one task copy their stack as it grows: Swarm.Go makes none, and one goroutine for a whole Map hands

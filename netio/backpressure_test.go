@@ -3,7 +3,6 @@ package netio
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"syscall"
 	"testing"
@@ -68,7 +67,7 @@ func TestSwarmWaitsWithoutSpinning(t *testing.T) {
 	s := dial(t, p.url(), quick(2))
 	p.set(func(p *proxy) { p.refuse = true })
 	s.lanes[1].mu.Lock()
-	_ = s.lanes[1].link.conn.(*net.TCPConn).CloseWrite()
+	s.lanes[1].link.closeWrite()
 	s.lanes[1].mu.Unlock()
 	eventually(t, "one connection is away", func() bool { return s.Connected() == 1 })
 	calls := []*Pending{s.Go(testContext(t), "held", nil), s.Go(testContext(t), "held", nil)}

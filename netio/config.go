@@ -63,7 +63,6 @@ func (c GatewayConfig) settle() (GatewayConfig, error) {
 	c.IdleTimeout = orDefault(c.IdleTimeout, 60*time.Second)
 	c.WriteTimeout = orDefault(c.WriteTimeout, 30*time.Second)
 	c.SessionTimeout = orDefault(c.SessionTimeout, 60*time.Second)
-	c.Spin = settleSpin(c.Spin)
 	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
 	c.Logger = orDiscard(c.Logger)
 	return c, checkLimits(c.FrameLimit, c.Window)
@@ -98,7 +97,6 @@ func (c SwarmConfig) settle() (SwarmConfig, error) {
 	c.Heartbeat = orDefault(c.Heartbeat, 15*time.Second)
 	c.MinBackoff = orDefault(c.MinBackoff, 20*time.Millisecond)
 	c.MaxBackoff = max(c.MinBackoff, orDefault(c.MaxBackoff, 2*time.Second))
-	c.Spin = settleSpin(c.Spin)
 	c.GiveUp = max(c.Wait, orDefault(c.GiveUp, 60*time.Second))
 	c.Logger = orDiscard(c.Logger)
 	if c.Connections > 1<<16 {

@@ -8,13 +8,15 @@
 //	→ Swarm.submit picks a lane            swarm_pick.go        the connection with the fewest in flight; waits for room
 //	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
 //	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
-//	→ link.write, the wire, link.readLoop  link.go              the one place that knows sockets
+//	→ link.write, the wire                 link.go, link_conn.go
+//	→ an event loop of gnet                internal/engine      one read, many frames
+//	→ connection.Received                  gateway_connection.go  frames parsed in place; the rest of one is kept
 //	→ lane.receive                         lane.go              bytes to frames, counted, each handled once
 //	→ handler.tasks                        handler.go           name, limits, deadline; one batch enters the pool
 //	→ batch.Run                            task.go              on a worker, inside the interceptors (intercept.go)
 //	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask; table.go is one
 //	→ Task.Finish, handler.answer          task.go, handler.go  the result goes into the outbox of the handler
-//	→ outbox, flush, the wire              outbox.go, flush.go
+//	→ outbox, flush, the wire              outbox.go, flush.go  straight to the descriptor, one write a burst
 //	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
 //	→ the caller's sink                    call.go, map_sink.go pendingCall or mapSink, which may send it again (retry.go)
 //
@@ -24,7 +26,7 @@
 // # None lost, none run twice
 //
 // A lane (lane.go, outbox.go) outlives the connections that carry it. Each side keeps what it has sent until the other
-// has acknowledged it; after a lost connection the client resumes the lane (swarm_connect.go, greet.go) and both go on from
+// has acknowledged it; after a lost connection the client resumes the lane (swarm_connect.go, gateway_session.go) and both go on from
 // where the other was cut. So, while a gateway lives and remembers the session, each task reaches it once, runs at most
 // once, and its result comes once. When the gateway is another one, or has forgotten the lane, restart.go decides for each
 // task: what the old one certainly did not take is sent to the new one; what it may have run ends as lost, or runs again
@@ -34,16 +36,17 @@
 //
 // # Who owns what
 //
-//   - A Gateway owns its listeners, what reads its connections (pollers where there are some, poller_linux.go, otherwise a
-//     goroutine for each), one goroutine that sweeps silent ones and lanes that nobody came back for (connection.go), the
-//     pool, and the timers. Shutdown and Close return when they have ended.
+//   - A Gateway owns its listeners, the event loops (internal/engine), one goroutine that sweeps silent connections and lanes
+//     that nobody came back for (gateway_sweep.go), the pool, and the timers. Shutdown and Close return when they have ended.
+//   - A connection (gateway_connection.go) is in one of a few states; nothing waits for it. Its bytes come on its event loop,
+//     which handles them to the end and never runs a subroutine.
 //   - A handler is the gateway's side of a lane: its slots, streams and outbox. A connection comes and goes under it;
-//     attachment.mu is held while it is exchanged.
+//     exchange.mu is held while it is exchanged, and never while somebody waits (gateway_session.go).
 //   - A Swarm owns one goroutine for each lane, which connects and then reads, and one that keeps (heartbeats, deadlines
 //     during an outage). Close returns when they have ended.
 //   - A lane's mu guards its outbox, slots and streams, at both ends. One goroutine at a time writes: whoever claimed the
 //     flush. No foreign code runs under mu.
-//   - Locks are taken in this order: attachment.mu, Gateway.mu, lane.recvMu, lane.mu, timers.mu.
+//   - Locks are taken in this order: exchange.mu, lane.recvMu, Gateway.mu, lane.mu, link.mu, engine.Conn.mu, timers.mu.
 //   - Bodies: what a caller hands in must not change until it is answered; what it gets is its own. What a subroutine gets
 //     is valid until it returns or calls Finish; what it gives is copied. A chunk from Recv is valid until the next Recv.
 //

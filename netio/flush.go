@@ -19,7 +19,7 @@ func (l *lane) startFlush() {
 
 // claimFlush reports whether the caller has become the one who flushes. The caller holds mu.
 func (l *lane) claimFlush() bool {
-	if l.flushing || l.link == nil || l.parted {
+	if l.flushing || l.link == nil {
 		return false
 	}
 	l.flushing = true
@@ -43,8 +43,9 @@ func (l *lane) flush() {
 			break
 		}
 	}
-	l.endFlush()
+	gone := l.endFlush()
 	l.mu.Unlock()
+	l.tellDetached(gone)
 }
 
 // flushHere writes once, on the goroutine of the caller, who has claimed the flush and does not hold mu. It does not
@@ -53,8 +54,9 @@ func (l *lane) flushHere() {
 	l.mu.Lock()
 	k, control := l.takeRound()
 	if k == nil {
-		l.endFlush()
+		gone := l.endFlush()
 		l.mu.Unlock()
+		l.tellDetached(gone)
 		return
 	}
 	l.mu.Unlock()
@@ -66,14 +68,14 @@ func (l *lane) flushHere() {
 		}
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.endRound(k, n, control, err) {
-		l.endFlush()
-	} else if l.ackNow || len(l.out.control) > 0 || l.out.unsent() > 0 {
+	if l.endRound(k, n, control, err) && (l.ackNow || l.goodbye != nil || len(l.out.control) > 0 || l.out.unsent() > 0) {
+		l.mu.Unlock()
 		go l.flush()
-	} else {
-		l.endFlush()
+		return
 	}
+	gone := l.endFlush()
+	l.mu.Unlock()
+	l.tellDetached(gone)
 }
 
 // flushRest goes on with a round of which n bytes are written.
@@ -81,8 +83,9 @@ func (l *lane) flushRest(k *link, rest [][]byte, n int64, control int) {
 	more, err := k.write(rest)
 	l.mu.Lock()
 	if !l.endRound(k, n+more, control, err) {
-		l.endFlush()
+		gone := l.endFlush()
 		l.mu.Unlock()
+		l.tellDetached(gone)
 		return
 	}
 	l.mu.Unlock()
@@ -90,17 +93,21 @@ func (l *lane) flushRest(k *link, rest [][]byte, n int64, control int) {
 }
 
 // takeRound moves what is to be written next to l.pieces; control is how much of it is control frames. A nil link means
-// that there is nothing to write, or nothing to write to. The caller holds mu.
+// that there is nothing to write, or nothing to write to. A goodbye is the last thing that is written. The caller holds mu.
 func (l *lane) takeRound() (k *link, control int) {
-	if l.link == nil {
+	if l.link == nil || l.link.deaf.Load() && l.goodbye == nil {
 		return nil, 0
 	}
-	if l.ackNow || l.received.Load()-l.told.Load() >= ackSoon {
+	if l.ackNow || l.goodbye != nil || l.received.Load()-l.told.Load() >= ackSoon {
 		l.ackNow = false
 		l.acknowledge()
 	}
 	control = len(l.out.control)
 	l.pieces = l.out.take(l.pieces[:0], mostWrite)
+	if len(l.pieces) == 0 && l.goodbye != nil {
+		l.pieces = append(l.pieces, l.goodbye)
+		control, l.goodbye = len(l.goodbye), nil
+	}
 	if len(l.pieces) == 0 {
 		return nil, 0
 	}
@@ -114,6 +121,7 @@ func (l *lane) endRound(k *link, n int64, control int, err error) bool {
 	clear(l.pieces)
 	l.out.wrote(max(0, int(n)-control))
 	if err != nil {
+		l.goodbye = nil
 		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 			k.closeAfterReading()
 		} else {
@@ -125,10 +133,22 @@ func (l *lane) endRound(k *link, n int64, control int, err error) bool {
 	return true
 }
 
-// endFlush lets the next one flush. The caller holds mu.
-func (l *lane) endFlush() {
+// endFlush lets the next one flush. A link that was to be let go of is now, and is returned: its owner is to be told without
+// mu, which the caller holds.
+func (l *lane) endFlush() (gone *link) {
 	l.flushing = false
 	l.flushed.Broadcast()
+	if k := l.link; k != nil && l.letGo() {
+		return k
+	}
+	return nil
+}
+
+// tellDetached tells the owner that its link is gone, if it is.
+func (l *lane) tellDetached(gone *link) {
+	if gone != nil {
+		l.owner.detached(gone)
+	}
 }
 
 // skip returns the pieces without their first n bytes.

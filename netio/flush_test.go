@@ -23,6 +23,8 @@ func (listener) frame(f proto.Frame) error {
 func (listener) burst()     {}
 func (listener) space(bool) {}
 
+func (listener) detached(*link) {}
+
 // connected returns both ends of a connection.
 func connected(t *testing.T) (ours, theirs *net.TCPConn) {
 	t.Helper()
@@ -54,8 +56,8 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 
 	var l lane
 	l.init(listener{}, proto.MinFrameLimit, 1<<20)
-	k := newLink(ours)
-	if !l.attach(k, 0) {
+	k := newConnLink(ours)
+	if !l.attach(k, 0, nil) {
 		t.Fatal("the lane does not take the connection")
 	}
 	writes := func() bool { // and reports whether they still succeed
@@ -73,7 +75,8 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 	if err := k.readLoop(&l); !errors.Is(err, ErrDraining) {
 		t.Errorf("read after that: %v", err)
 	}
-	l.detach()
+	l.detach(k)
+	l.awaitDetached(k)
 }
 
 // hookedConn calls after once a write that does not wait has been tried.
@@ -106,7 +109,7 @@ func TestAckDueDuringWrite(t *testing.T) {
 	var l lane
 	l.init(listener{}, proto.MinFrameLimit, 1<<20)
 	var once sync.Once
-	k := newLink(hookedConn{ours, func() {
+	k := newConnLink(hookedConn{ours, func() {
 		once.Do(func() { // what receive does at its end
 			l.received.Add(ackEvery)
 			l.mu.Lock()
@@ -115,7 +118,7 @@ func TestAckDueDuringWrite(t *testing.T) {
 			l.mu.Unlock()
 		})
 	}})
-	if !l.attach(k, 0) {
+	if !l.attach(k, 0, nil) {
 		t.Fatal("the lane does not take the connection")
 	}
 	eventually(t, "it is idle", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return !l.flushing })
@@ -128,5 +131,6 @@ func TestAckDueDuringWrite(t *testing.T) {
 	l.mu.Unlock()
 	l.flushHere()
 	eventually(t, "the peer is told", func() bool { return l.told.Load() == ackEvery })
-	l.detach()
+	l.detach(k)
+	l.awaitDetached(k)
 }

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/engine"
 	"shoal/pool"
 	"shoal/proto"
 )
@@ -34,7 +37,6 @@ type GatewayConfig struct {
 	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s
 	WriteTimeout     time.Duration // a peer that reads nothing for longer is cut off; default 30 s
 	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
-	Spin             time.Duration // how long to look for more to read before waiting for it, while it comes so soon; default 50 µs, negative: never
 	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
 
 	Compress     Compression   // of what is sent, where it shrinks and the client can expand it; default none
@@ -60,22 +62,23 @@ type Gateway struct {
 	life   proto.ID
 	pool   *pool.Pool
 	timers []timers
+	engine *engine.Engine // nil: connections are read by goroutines
 
-	mu        sync.Mutex // guards what follows
-	state     gatewayState
-	listeners []net.Listener
-	urls      []string
-	handlers  map[*handler]struct{}
-	sessions  map[sessionKey]*handler
-	greeting  map[*link]struct{} // connections that have no handler yet
-	nextTurn  int                // of the next handler
-	pollers   []*poller          // each made when it is first needed; nil where there are none
-	stopping  chan struct{}      // closed when the end begins
-	stopAsked chan struct{}      // closed when a client asked for the end
-	hurry     chan struct{}      // closed when Close cuts a drain short
-	stopped   chan struct{}      // closed at the very end
-	outcome   error              // what Shutdown returns; set before stopped is closed
-	running   sync.WaitGroup
+	mu         sync.Mutex // guards what follows
+	state      gatewayState
+	listeners  []net.Listener
+	urls       []string
+	handlers   map[*handler]struct{}
+	sessions   map[sessionKey]*handler
+	greeting   map[*connection]struct{} // connections that have no handler yet
+	nextTimers int                      // for the next handler
+	stopping   chan struct{}            // closed when the end begins
+	stopAsked  chan struct{}            // closed when a client asked for the end
+	hurry      chan struct{}            // closed when Close cuts a drain short
+	stopped    chan struct{}            // closed at the very end
+	outcome    error                    // what Shutdown returns; set before stopped is closed
+
+	running sync.WaitGroup // listeners, connections, handlers and the sweeper
 }
 
 // counters are totals and gauges of a gateway.
@@ -111,6 +114,11 @@ func (g *Gateway) ListenAndServe(ctx context.Context) error {
 	if err := g.Start(); err != nil {
 		return err
 	}
+	return g.serveUntil(ctx)
+}
+
+// serveUntil serves until ctx ends or a client stops the gateway, then drains.
+func (g *Gateway) serveUntil(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-g.StopAsked():
@@ -120,8 +128,34 @@ func (g *Gateway) ListenAndServe(ctx context.Context) error {
 	return g.Shutdown(drain)
 }
 
+// Serve is ListenAndServe on listeners of the caller's, in place of GatewayConfig.Listen. The gateway closes them, also
+// where it returns an error. Connections of TCP and unix sockets are read by event loops, others (of a tls.Listener, say) by a
+// goroutine each.
+func (g *Gateway) Serve(ctx context.Context, listeners ...net.Listener) error {
+	if err := g.StartOn(listeners...); err != nil {
+		return err
+	}
+	return g.serveUntil(ctx)
+}
+
 // Start binds every address and serves in the background until Shutdown or Close. When it fails nothing is bound.
-func (g *Gateway) Start() error {
+func (g *Gateway) Start() error { return g.start(nil) }
+
+// StartOn is Start on listeners of the caller's, in place of GatewayConfig.Listen. The gateway closes them, also where it
+// returns an error.
+func (g *Gateway) StartOn(listeners ...net.Listener) error {
+	if len(listeners) == 0 {
+		return fmt.Errorf("nothing to serve on: give a listener: %w", ErrBadURL)
+	}
+	err := g.start(listeners)
+	if err != nil {
+		closeAll(listeners)
+	}
+	return err
+}
+
+// start serves on the listeners; nil: on those of the configuration.
+func (g *Gateway) start(listeners []net.Listener) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state != gatewayIdle {
@@ -131,31 +165,32 @@ func (g *Gateway) Start() error {
 	if err != nil {
 		return err
 	}
-	for _, u := range config.Listen {
-		ln, err := listen(u)
-		if err != nil {
-			for _, opened := range g.listeners {
-				_ = opened.Close()
-			}
-			g.listeners, g.urls = nil, nil
+	if listeners == nil {
+		if listeners, err = listenAll(config.Listen); err != nil {
 			return err
 		}
-		g.listeners = append(g.listeners, ln)
+	}
+	loops, err := engine.Start(config.Logger, runtime.GOMAXPROCS(0))
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	g.listeners = listeners
+	for _, ln := range listeners {
 		g.urls = append(g.urls, ln.Addr().Network()+"://"+ln.Addr().String())
 	}
-	g.serve(config)
+	g.serve(config, loops)
 	return nil
 }
 
-// serve makes a gateway of what listens. The caller holds mu.
-func (g *Gateway) serve(config GatewayConfig) {
-	g.config, g.log, g.life = config, config.Logger, newID()
+// serve makes a gateway of what listens. Without an engine, a goroutine reads each connection. The caller holds mu.
+func (g *Gateway) serve(config GatewayConfig, loops *engine.Engine) {
+	g.config, g.log, g.life, g.engine = config, config.Logger, newID(), loops
 	g.pool = pool.New(pool.Config{Workers: config.Workers})
 	g.timers = make([]timers, runtime.GOMAXPROCS(0))
-	g.pollers = make([]*poller, runtime.GOMAXPROCS(0))
 	g.handlers = map[*handler]struct{}{}
 	g.sessions = map[sessionKey]*handler{}
-	g.greeting = map[*link]struct{}{}
+	g.greeting = map[*connection]struct{}{}
 	g.stopping = make(chan struct{})
 	g.stopAsked = make(chan struct{})
 	g.hurry = make(chan struct{})
@@ -323,25 +358,26 @@ func (g *Gateway) stop(err error) error {
 	for _, ln := range g.listeners {
 		_ = ln.Close()
 	}
-	for k := range g.greeting {
-		k.close()
-	}
+	greeting := slices.Collect(maps.Keys(g.greeting))
 	handlers := make([]*handler, 0, len(g.handlers))
 	for h := range g.handlers {
 		handlers = append(handlers, h)
 	}
 	g.mu.Unlock()
-	cutOff := unfinished(handlers)
-	var ends sync.WaitGroup
-	for _, h := range handlers {
-		ends.Go(func() { g.endHandler(h, &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}) })
-	}
-	ends.Wait()
-	g.running.Wait()
-	for _, p := range g.pollers {
-		if p != nil {
-			p.close()
+	for _, c := range greeting {
+		if c.hello.Load() {
+			c.refuse(errStops)
+		} else {
+			c.link.close()
 		}
+	}
+	cutOff := unfinished(handlers)
+	for _, h := range handlers {
+		g.endHandler(h, errStops)
+	}
+	g.running.Wait()
+	if g.engine != nil {
+		g.engine.Stop()
 	}
 	left := g.waitReturned(cutOff)
 	if left != nil {
@@ -376,5 +412,8 @@ func (g *Gateway) Stats() Stats {
 	return Stats{Handlers: handlers, Running: s.Running, Held: s.Held, Queued: s.Queued,
 		Streams: int(g.counters.streams.Load()), Tasks: g.counters.tasks.Load(), Panics: g.counters.panics.Load()}
 }
+
+// errStops is the goodbye of a gateway that ends.
+var errStops = &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}
 
 var errHandlersFull = errors.New("as many connections as the gateway may have")

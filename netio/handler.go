@@ -19,7 +19,6 @@ type handler struct {
 	gateway  *Gateway
 	ranHere  bool        // the reader has run quick tasks itself; the reader's
 	gathered atomic.Bool // there are answers that wait for flushTurn
-	turn     int         // which of the gateway's timers and pollers are its
 	timers   *timers
 	queue    *pool.Queue
 
@@ -46,10 +45,10 @@ type handler struct {
 	frames  atomic.Int64 // bytes of frames whose tasks the pool has not let go of
 	batched atomic.Int64 // tasks in these
 
-	serving    attachment // the connection and how it came
-	detachedAt int64      // when the last connection was lost; guarded by gateway.mu
-	begun      uint64     // the clock of the hello that made it
-	helloClock uint64     // the clock of the latest hello; guarded by gateway.mu
+	exchange   exchange // of its connections
+	detachedAt int64    // when the last connection was lost; guarded by gateway.mu
+	begun      uint64   // the clock of the hello that made it
+	helloClock uint64   // the clock of the latest hello; guarded by gateway.mu
 }
 
 // frame handles a frame of the client's.

@@ -15,8 +15,12 @@ import (
 // connection from where the peer says it was cut.
 //
 // Who may do what: any goroutine appends to the outbox under mu. One goroutine at a time flushes; the first that
-// appends to a lane which is not being flushed starts it, and it ends when there is nothing left. One goroutine, that
-// of the link's readLoop, receives; recvMu keeps a later link's goroutine out until an earlier one is done.
+// appends to a lane which is not being flushed starts it, and it ends when there is nothing left. What reads the link
+// receives; recvMu keeps the reader of a later link out until that of an earlier one is done.
+//
+// A link comes with attach. It goes with detach, or with part, which says goodbye first. Neither waits: a link that is
+// being written is let go of by its flusher, which tells the owner (laneOwner.detached). Until then link is not nil, and no
+// other link can be attached.
 type lane struct {
 	owner laneOwner
 
@@ -30,7 +34,7 @@ type lane struct {
 	flushing bool
 	ackNow   bool      // the next write tells the peer what has arrived, however little
 	flushed  sync.Cond // signalled when flushing becomes false
-	parted   bool      // a goodbye was said on the link: nothing follows it
+	goodbye  []byte    // the frame after which the link is let go of; nil: none
 	closed   bool
 	maxKept  int                // above so many unacknowledged bytes, new work waits
 	streams  map[uint32]*Stream // open ones, by id
@@ -53,6 +57,8 @@ type laneOwner interface {
 	burst()
 	// space is called, with mu held, when the lane has become full (false) or has room again (true).
 	space(free bool)
+	// detached is called, without mu, by a flusher that has let go of k for the caller of detach or part.
+	detached(k *link)
 }
 
 const (
@@ -71,15 +77,16 @@ func (l *lane) init(owner laneOwner, frameLimit, maxKept int) {
 	l.flushed.L = &l.mu
 }
 
-// attach gives the lane a new connection, whose peer has received so many of our bytes. The old one must be detached.
-// False means that the peer's count is impossible, or that the lane is closed.
-func (l *lane) attach(k *link, received uint64) bool {
+// attach gives the lane a new connection, whose peer has received so many of our bytes; control goes out first. The old
+// connection must be detached. False means that the peer's count is impossible, or that the lane is closed.
+func (l *lane) attach(k *link, received uint64, control []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || !l.out.rewind(received) {
+	if l.closed || l.link != nil || !l.out.rewind(received) {
 		return false
 	}
-	l.link, l.parted = k, false
+	l.link = k
+	l.out.control = append(l.out.control, control...)
 	l.told.Store(l.received.Load())
 	now := monotonic()
 	l.lastRead.Store(now)
@@ -89,22 +96,53 @@ func (l *lane) attach(k *link, received uint64) bool {
 	return true
 }
 
-// detach takes the connection away and returns once nothing of ours reads or writes it. Its bytes that have not been
-// handled are dropped.
-func (l *lane) detach() {
+// detach closes a connection and lets go of it. Its bytes that have not been handled are dropped. True means that it is gone,
+// or that it was not the lane's; otherwise its flusher will tell the owner.
+func (l *lane) detach(k *link) bool {
+	k.deaf.Store(true)
+	k.close()
 	l.mu.Lock()
-	k := l.link
-	l.link = nil
-	if k != nil {
-		k.close()
+	defer l.mu.Unlock()
+	if l.link != k {
+		return true
 	}
-	for l.flushing {
+	l.goodbye = nil
+	return l.letGo()
+}
+
+// part says goodbye on a connection after everything that is queued, then lets go of it: the flusher will tell the owner.
+// Nothing more is received from it. Frames whose tasks have begun are counted in the ack before the goodbye; what the peer
+// has sent beyond them was not handled, and it may do that elsewhere. A peer that does not read is closed after lingerTime.
+func (l *lane) part(k *link, g proto.Goodbye) {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.link != k || k.deaf.Swap(true) {
+		return
+	}
+	k.setWriteDeadline(time.Now().Add(lingerTime))
+	l.goodbye = proto.AppendGoodbye(nil, g)
+	l.startFlush()
+}
+
+// letGo takes away a link that is deaf, once it is not being written and no goodbye waits. The caller holds mu.
+func (l *lane) letGo() bool {
+	if l.flushing || l.goodbye != nil || !l.link.deaf.Load() {
+		return false
+	}
+	l.link = nil
+	l.flushed.Broadcast()
+	return true
+}
+
+// awaitDetached waits until the flusher has let go of a link that was detached or parted from.
+func (l *lane) awaitDetached(k *link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.link == k {
 		l.flushed.Wait()
 	}
-	l.mu.Unlock()
-	l.recvMu.Lock() // waits for a receive that is under way
-	//lint:ignore SA2001 nothing is to be done with it
-	l.recvMu.Unlock()
 }
 
 // spaceChanged wakes those who wait for room in the outbox, and tells the owner. The caller holds mu.
@@ -165,33 +203,7 @@ var epoch = time.Now()
 // monotonic returns nanoseconds on a clock that never goes back, above zero.
 func monotonic() int64 { return int64(time.Since(epoch)) + 1 }
 
-// farewell says goodbye on k, if it is still the lane's connection, and gives what is queued a short while to leave.
-// The connection stays open for reading.
-func (l *lane) farewell(k *link, g proto.Goodbye) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.link != k {
-		return
-	}
-	_ = k.conn.SetWriteDeadline(time.Now().Add(lingerTime))
-	for l.flushing {
-		l.flushed.Wait()
-	}
-	if l.link != k || l.parted {
-		return
-	}
-	l.parted, l.flushing = true, true
-	l.acknowledge() // what the peer has sent beyond it was not handled: it may do it elsewhere
-	last := proto.AppendGoodbye(l.out.control, g)
-	l.out.control = nil
-	l.mu.Unlock()
-	_, _ = k.write([][]byte{last})
-	l.mu.Lock()
-	l.flushing = false
-	l.flushed.Broadcast()
-}
-
-// errDetached ends the readLoop of a link that the lane has left.
+// errDetached ends the reading of a link that the lane has let go of.
 var errDetached = errors.New("connection was replaced")
 
 // receive handles the whole frames at the start of src, which have come by k: lane is a receiver.
@@ -201,7 +213,7 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 	l.mu.Lock()
 	current := l.link == k
 	l.mu.Unlock()
-	if !current {
+	if !current || k.deaf.Load() {
 		return 0, 0, errDetached
 	}
 	l.lastRead.Store(monotonic())

@@ -1,133 +1,117 @@
 package netio
 
 import (
-	"errors"
-	"io"
-	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"shoal/proto"
 )
 
-// link is one connection: bytes in, bytes out. It is the only thing here that knows what carries the bytes; everything
-// else would work over any engine. One goroutine, its owner's, runs readLoop, or a poller calls readOnce; one at a time
-// calls write.
+// link is one connection: bytes in, bytes out. At a gateway an event loop hands it what has arrived (arrived); at a client
+// a goroutine reads it (readLoop). One goroutine at a time writes: the flusher of its lane.
 //
-// A link that waits for bytes holds no buffer: it takes one when the socket is readable and gives it back when all of
-// it has been consumed. So an idle connection costs a parked goroutine and little else, or with a poller not even that.
+// A link that waits for bytes holds no buffer. It keeps what is left of a frame until the rest has come, with room for no
+// more than twice what is there.
 type link struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil where the connection has no descriptor: an in-memory pair, TLS
+	deaf atomic.Bool // what arrives is dropped: nothing is handled any more
 
-	in      *buffer // bytes that have arrived and are not consumed; nil: none
-	readErr error
-	read    func(fd uintptr) bool // tryRead, kept so that it is allocated once
-	spin    *spinner              // nil: it waits at once
+	in   *buffer // bytes that have arrived and are not consumed; nil: none; the reader's
+	need int     // bytes that in has to hold before there is a frame; 0: not known; the reader's
 
-	part [][]byte // what write is at
-	out  net.Buffers
-	// When that began, 0 where nothing is written, and when the last long one ended; as monotonic has it.
+	part [][]byte // the pieces of one write; the writer's
+	// When the write under way began, 0 where there is none, and when the last one ended that had to wait; as monotonic has it.
 	writingSince, lastTaken atomic.Int64
 
-	trying [][]byte // what tryWrite is at, and how it went
-	tried  int
-	tryErr error
-	try    func(fd uintptr) bool // tryWritev, kept so that it is allocated once
-
-	mu     sync.Mutex // guards what follows
-	closed bool
-	over   bool          // nothing reads from it any more
-	gone   chan struct{} // closed when over; nil: nobody has asked
-	polled bool          // a poller reads: the descriptor stays open until it has let go
+	mu      sync.Mutex // guards what follows
+	carrier carrier    // nil: the event loop has not taken it yet
+	closed  bool
+	over    bool          // nothing reads from it any more
+	ended   chan struct{} // closed when over; nil: nobody has asked
 }
 
-func newLink(conn net.Conn) *link {
-	k := &link{conn: conn}
-	if sc, ok := conn.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			k.raw = raw
-			k.read = k.tryRead
-			k.try = k.tryWritev
-		}
+// carrier carries the bytes of a link: a connection of the engine, or a net.Conn.
+type carrier interface {
+	// TryWrite writes what goes without waiting.
+	TryWrite(pieces [][]byte) (int, error)
+	// Write writes everything, and uses pieces up.
+	Write(pieces [][]byte) (int64, error)
+	// SetWriteDeadline bounds Write, also one that is under way.
+	SetWriteDeadline(at time.Time)
+	// CloseWrite tells the peer that nothing more comes.
+	CloseWrite() error
+	// Close ends the connection. What reads it finds the end.
+	Close()
+}
+
+// open gives the link what carries it. A link that was closed before closes it.
+func (k *link) open(c carrier) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.carrier = c
+	if k.closed {
+		c.Close()
 	}
-	return k
 }
 
-// close ends the connection; readLoop and write return. Safe for concurrent use and to call again.
+// close ends the connection: what reads it finds the end, and writes return. Safe for concurrent use and to call again.
 func (k *link) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed {
-		return
+	if !k.closed && k.carrier != nil {
+		k.carrier.Close()
 	}
 	k.closed = true
-	if k.polled { // the poller finds the end of both directions, and lets go
-		_ = k.raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
-		return
-	}
-	_ = k.conn.Close()
 }
 
-// lastWordsTime bounds how long a connection is read from that takes no more.
-const lastWordsTime = 5 * time.Second
-
-// closeAfterReading ends a connection that takes no more. What the peer has said before it went is still to be read: a
-// draining gateway's goodbye decides what is sent to the next one. A poller has what there is already.
-func (k *link) closeAfterReading() {
+// setWriteDeadline bounds what is written from now on, and what is being written.
+func (k *link) setWriteDeadline(at time.Time) {
 	k.mu.Lock()
-	polled := k.polled
-	k.mu.Unlock()
-	if polled || k.conn.SetReadDeadline(time.Now().Add(lastWordsTime)) != nil {
-		k.close()
+	defer k.mu.Unlock()
+	if k.carrier != nil {
+		k.carrier.SetWriteDeadline(at)
 	}
 }
 
-// unpoll is called by the poller when it has let go of the connection.
-func (k *link) unpoll() {
+// closeWrite tells the peer that nothing more comes; false means that it cannot be told so.
+func (k *link) closeWrite() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.carrier != nil && k.carrier.CloseWrite() == nil
+}
+
+// isOver reports whether nothing reads from it any more.
+func (k *link) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.over
+}
+
+// readingEnded is called by what reads, at its end.
+func (k *link) readingEnded() {
 	k.free()
 	k.mu.Lock()
-	k.polled = false
-	if k.closed {
-		_ = k.conn.Close()
-	}
-	k.mu.Unlock()
-	k.readingEnded()
-}
-
-// readingEnded tells who waits for it that nothing reads any more.
-func (k *link) readingEnded() {
-	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.over {
+		return
+	}
 	k.over = true
-	if k.gone != nil {
-		close(k.gone)
+	if k.ended != nil {
+		close(k.ended)
 	}
 }
 
-// ended returns a channel that is closed when nothing reads any more.
-func (k *link) ended() <-chan struct{} {
+// whenEnded returns a channel that is closed when nothing reads any more.
+func (k *link) whenEnded() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.gone == nil {
-		k.gone = make(chan struct{})
+	if k.ended == nil {
+		k.ended = make(chan struct{})
 		if k.over {
-			close(k.gone)
+			close(k.ended)
 		}
 	}
-	return k.gone
-}
-
-// free gives back what is left of the bytes that have arrived.
-func (k *link) free() {
-	if k.in != nil {
-		k.in.free()
-		k.in = nil
-	}
+	return k.ended
 }
 
 // receiver is whom the bytes of a link are for. Receive gets all bytes that are there and are not consumed yet; it returns
@@ -137,115 +121,63 @@ type receiver interface {
 	receive(k *link, src []byte) (consumed, need int, err error)
 }
 
-// readLoop reads until the connection ends or r returns an error, and returns why.
-func (k *link) readLoop(r receiver) error {
-	defer k.readingEnded()
-	defer k.free()
-	for {
-		if err := k.fill(); err != nil {
-			return err
-		}
-		consumed, need, err := r.receive(k, k.in.b)
-		if err != nil {
-			return err
-		}
-		k.consume(consumed, need)
-	}
-}
-
-// readOnce reads what the descriptor has now, for a poller, and passes it on as readLoop does.
-func (k *link) readOnce(fd uintptr, r receiver) error {
-	if !k.tryRead(fd) {
+// arrived passes on what has arrived, with what was left before. Src is the caller's.
+func (k *link) arrived(src []byte, r receiver) error {
+	if k.deaf.Load() {
+		k.free()
 		return nil
 	}
-	if k.readErr != nil {
-		return k.readErr
+	if k.in == nil {
+		consumed, need, err := r.receive(k, src)
+		if err == nil && consumed < len(src) {
+			k.keep(src[consumed:], need)
+		}
+		return err
+	}
+	k.keep(src, k.need)
+	if len(k.in.b) < k.need {
+		return nil
 	}
 	consumed, need, err := r.receive(k, k.in.b)
 	if err != nil {
 		return err
 	}
-	if k.consume(consumed, need); k.in != nil && len(k.in.b) == 0 {
+	rest := k.in.b[consumed:]
+	if len(rest) == 0 {
 		k.free()
+		return nil
 	}
+	k.need = need
+	k.in.b = k.in.b[:copy(k.in.b, rest)]
 	return nil
 }
 
-// fill waits for bytes and appends them to k.in.
-func (k *link) fill() error {
-	if k.raw != nil {
-		if err := k.raw.Read(k.read); err != nil {
-			return err
-		}
-		return k.readErr
-	}
-	if k.in == nil {
-		k.in = newBuffer(largeBuffer)
-	}
-	n, err := k.conn.Read(k.in.b[len(k.in.b):cap(k.in.b)])
-	k.in.b = k.in.b[:len(k.in.b)+n]
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// tryRead reads what is there; false means that nothing is, and that the caller waits until something is.
-func (k *link) tryRead(fd uintptr) bool {
-	if k.readNow(fd) || k.spin.wait(func() bool { return k.readNow(fd) }) {
-		return true
-	}
-	if len(k.in.b) == 0 {
-		k.free()
-	}
-	return false
-}
-
-// readNow is one read, which does not wait. False means that there was nothing.
-func (k *link) readNow(fd uintptr) bool {
-	if k.in == nil {
-		k.in = newBuffer(largeBuffer)
-	}
-	for {
-		n, err := syscall.Read(int(fd), k.in.b[len(k.in.b):cap(k.in.b)])
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case errors.Is(err, syscall.EAGAIN):
-			return false
-		case err != nil:
-			k.readErr = err
-		case n == 0:
-			k.readErr = io.EOF
-		default:
-			k.in.b = k.in.b[:len(k.in.b)+n]
-			k.readErr = nil
-		}
-		return true
-	}
-}
-
-// consume drops what has been consumed and makes room for what follows: never more than twice what has arrived.
-func (k *link) consume(consumed, need int) {
-	rest := k.in.b[consumed:]
-	if len(rest) == 0 {
-		if k.raw == nil || cap(k.in.b) != largeBuffer {
-			k.in.free()
-			k.in = nil
-			return
-		}
-		k.in.b = k.in.b[:0]
+// keep appends to what is left of a frame of which need bytes are to come in all.
+func (k *link) keep(src []byte, need int) {
+	k.need = need
+	if k.in != nil && k.in.room() >= len(src) {
+		k.in.b = append(k.in.b, src...)
 		return
 	}
-	size := min(max(need, proto.HeaderSize), max(2*len(rest), largeBuffer))
-	if size <= cap(k.in.b) {
-		k.in.b = k.in.b[:copy(k.in.b[:cap(k.in.b)], rest)]
-		return
+	have := len(src)
+	if k.in != nil {
+		have += len(k.in.b)
 	}
-	grown := newBuffer(size)
-	grown.b = append(grown.b, rest...)
-	k.in.free()
+	grown := newBuffer(max(have, min(max(need, proto.HeaderSize), 2*have)))
+	if k.in != nil {
+		grown.b = append(grown.b, k.in.b...)
+		k.in.free()
+	}
+	grown.b = append(grown.b, src...)
 	k.in = grown
+}
+
+// free gives back what is left of the bytes that have arrived.
+func (k *link) free() {
+	if k.in != nil {
+		k.in.free()
+		k.in = nil
+	}
 }
 
 const (
@@ -264,14 +196,7 @@ func (k *link) write(pieces [][]byte) (total int64, err error) {
 		k.writingSince.Store(begun)
 		var n int64
 		k.part = firstBytes(k.part[:0], pieces, portion)
-		if len(k.part) == 1 {
-			var one int
-			one, err = k.conn.Write(k.part[0])
-			n = int64(one)
-		} else {
-			k.out = k.part
-			n, err = k.out.WriteTo(k.conn)
-		}
+		n, err = k.carrier.Write(k.part)
 		clear(k.part)
 		if now := monotonic(); n > 0 && now-begun > int64(longWrite) {
 			k.lastTaken.Store(now)
@@ -291,72 +216,51 @@ func firstBytes(dst, pieces [][]byte, n int) [][]byte {
 	return dst
 }
 
+// tryWrite writes what the connection takes without waiting, and returns how many bytes that were.
+func (k *link) tryWrite(pieces [][]byte) (int64, error) {
+	n, err := k.carrier.TryWrite(pieces)
+	return int64(n), err
+}
+
 // stalled reports whether the peer has taken nothing for longer than timeout though there was something to write.
 func (k *link) stalled(now int64, timeout time.Duration) bool {
 	since := k.writingSince.Load()
 	return since != 0 && timeout > 0 && now-since > int64(timeout)
 }
 
-// mostPieces is what the system takes in one write.
-const mostPieces = 1024
+// lingerTime bounds how long a connection that is over is kept so that the peer can read the last words: closing it with
+// bytes unread would reset it, and the peer might never see the goodbye.
+const lingerTime = 500 * time.Millisecond
 
-// tryWrite writes what the socket takes at once, without waiting for it, and returns how many bytes that were.
-func (k *link) tryWrite(pieces [][]byte) (int64, error) {
-	if k.raw == nil {
-		return 0, nil
-	}
-	k.trying, k.tried, k.tryErr = pieces[:min(len(pieces), mostPieces)], 0, nil
-	err := k.raw.Write(k.try)
-	k.trying = nil
-	if err == nil {
-		err = k.tryErr
-	}
-	return int64(k.tried), err
-}
-
-// tryWritev is what tryWrite does with the descriptor.
-func (k *link) tryWritev(fd uintptr) bool {
-	for {
-		var n int
-		var err error
-		if len(k.trying) == 1 {
-			n, err = syscall.Write(int(fd), k.trying[0])
-		} else {
-			n, err = unix.Writev(int(fd), k.trying)
-		}
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case errors.Is(err, syscall.EAGAIN):
-			n, err = 0, nil
-		}
-		k.tried, k.tryErr = max(0, n), err
-		return true
-	}
-}
-
-// awaitEnd tells the peer that nothing more comes and waits for a moment until it has gone, as linger does, while
-// readLoop goes on.
+// awaitEnd tells the peer that nothing more comes and waits for a moment until it has gone, while something else reads.
 func (k *link) awaitEnd() {
-	if half, ok := k.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+	if k.closeWrite() {
 		select {
-		case <-k.ended():
+		case <-k.whenEnded():
 		case <-time.After(lingerTime):
 		}
 	}
 }
 
-// lingerTime bounds how long a connection that is over is kept so that the peer can read the last words.
-const lingerTime = 500 * time.Millisecond
-
-// linger tells the peer that nothing more comes and drops what it still sends for a moment: closing with bytes unread
-// would reset the connection, and the peer might never see the goodbye. The reader of the link must be the caller, or
-// have ended.
-func (k *link) linger() {
-	half, ok := k.conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
+// sayLast writes one frame as the last of a connection that carries no lane, and closes it once the peer has had time to read
+// it.
+func (k *link) sayLast(frame []byte) {
+	k.setWriteDeadline(time.Now().Add(lingerTime))
+	time.AfterFunc(lingerTime, k.close)
+	pieces := [][]byte{frame}
+	if n, err := k.tryWrite(pieces); n > 0 || err != nil {
+		k.sayNoMore()
 		return
 	}
-	_ = k.conn.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, k.conn, 1<<20)
+	go func() { // only a write that may wait can tell; the deadline ends it
+		_, _ = k.write(pieces)
+		k.sayNoMore()
+	}()
+}
+
+// sayNoMore tells the peer that nothing more comes, or closes a connection where that cannot be told.
+func (k *link) sayNoMore() {
+	if !k.closeWrite() {
+		k.close()
+	}
 }

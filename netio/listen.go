@@ -58,17 +58,44 @@ func clearSocket(path string) error {
 	return nil
 }
 
+// listenAll binds all URLs, or none.
+func listenAll(urls []string) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, u := range urls {
+		ln, err := listen(u)
+		if err != nil {
+			closeAll(listeners)
+			return nil, err
+		}
+		listeners = append(listeners, ln)
+	}
+	return listeners, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+}
+
+// takers is how many connections of a listener may be on their way to an event loop at once: each waits for its loop's turn.
+const takers = 64
+
 // accept takes connections until the listener is closed. Running out of descriptors only makes it wait.
 func (g *Gateway) accept(ln net.Listener) {
 	defer g.running.Done()
 	const slowest = time.Second
 	pause := 5 * time.Millisecond
+	places := make(chan struct{}, takers)
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
 			pause = 5 * time.Millisecond
-			g.running.Add(1)
-			go g.greet(conn)
+			places <- struct{}{}
+			g.running.Go(func() {
+				defer func() { <-places }()
+				g.take(conn)
+			})
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

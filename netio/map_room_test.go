@@ -120,7 +120,7 @@ func TestTryWriteAfterClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := newLink(conn)
+	k := newConnLink(conn)
 	if n, err := k.tryWrite([][]byte{make([]byte, 100)}); n != 100 || err != nil {
 		t.Fatal(n, err)
 	}

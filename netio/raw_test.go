@@ -41,8 +41,7 @@ func connect(t testing.TB, g *Gateway) *raw {
 // connectPipe is connect over an in-memory pair, without a socket.
 func connectPipe(t testing.TB, g *Gateway) *raw {
 	ours, theirs := net.Pipe()
-	g.running.Add(1)
-	go g.greet(theirs)
+	g.take(theirs)
 	return newRaw(t, ours)
 }
 

@@ -126,8 +126,6 @@ func TestResumeAfterHellosAtOnce(t *testing.T) {
 			p.write(proto.AppendHello(nil, next))
 			peers = append(peers, p)
 		}
-		eventually(t, "all have come", func() bool { return greetings() == hellos })
-		_ = slow.conn.Close()
 		peers[0].expect(proto.KindWelcome)
 		for _, p := range peers[1:] {
 			if f := p.next(); f.Kind != proto.KindWelcome && f.Kind != proto.KindGoodbye {
@@ -135,6 +133,7 @@ func TestResumeAfterHellosAtOnce(t *testing.T) {
 			}
 			_ = p.conn.Close()
 		}
+		_ = slow.conn.Close()
 		resume := again(latest, 0)
 		resume.Extensions = []proto.Extension{proto.BegunExtension(latest.Clock)}
 		p := connect(t, g).greet(resume)
@@ -229,8 +228,8 @@ func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
 	h := g.sessions[sessionKey{hello.Session, 0}]
 	h.detachedAt = 1 // long ago
 	g.mu.Unlock()
-	h.serving.mu.Lock() // the reader is between the two
-	h.detach()
+	h.exchange.mu.Lock() // the reader is between the two
+	h.detach(h.current())
 	now := monotonic() + int64(2*time.Hour)
 	swept := make(chan struct{})
 	go func() { g.sweepOnce(now); close(swept) }()
@@ -242,7 +241,7 @@ func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
 	g.mu.Lock()
 	h.detachedAt = now
 	g.mu.Unlock()
-	h.serving.mu.Unlock()
+	h.exchange.mu.Unlock()
 	within(t, "the sweep ends", swept)
 	_ = p.conn.Close()
 	if p := connect(t, g).greet(again(hello, 0)); !p.welcome.Resumed {

@@ -132,7 +132,7 @@ func (s *simulation) connected() (yes bool) {
 	s.newest(func(w *memoryWire) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		yes = l.link != nil && l.link.conn == net.Conn(w.client) && !w.client.broken && !w.gateway.broken
+		yes = l.link != nil && l.link.carrier.(*connCarrier).conn == net.Conn(w.client) && !w.client.broken && !w.gateway.broken
 	})
 	return yes
 }

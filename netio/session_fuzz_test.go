@@ -85,7 +85,7 @@ func (s *simulation) startGateway() {
 		s.t.Fatal(err)
 	}
 	g.mu.Lock()
-	g.serve(config)
+	g.serve(config, nil)
 	g.mu.Unlock()
 	s.mu.Lock()
 	s.gateway = g
@@ -100,14 +100,14 @@ func (s *simulation) dial(context.Context) (net.Conn, error) {
 	}
 	g := s.gateway
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.state == gatewayStopped {
+	stopped := g.state == gatewayStopped
+	g.mu.Unlock()
+	if stopped {
 		return nil, errors.New("nobody listens")
 	}
 	w := newMemoryWire()
 	s.wires = append(s.wires, w)
-	g.running.Add(1)
-	go g.greet(w.gateway)
+	g.take(w.gateway)
 	return w.client, nil
 }
 

@@ -213,8 +213,7 @@ func TestShutdownWhileWelcoming(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}
-	g.running.Add(1)
-	go g.greet(held)
+	g.take(held)
 	p := newRaw(t, ours)
 	hello := helloFor()
 	hello.Session = newID()
@@ -253,8 +252,7 @@ func TestDrainWhileWelcoming(t *testing.T) {
 	within(t, "it runs", busy.arrived)
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}
-	g.running.Add(1)
-	go g.greet(held)
+	g.take(held)
 	p := newRaw(t, ours).greet(helloFor())
 	within(t, "the welcome has left", held.gate.arrived)
 	ctx, cancel := context.WithCancel(testContext(t))

@@ -26,10 +26,6 @@ type SwarmConfig struct {
 	MaxBackoff  time.Duration // the longest; default 2 s
 	GiveUp      time.Duration // a connection away for longer: its tasks end as lost; default 60 s, at least Wait
 
-	// Spin is how long a connection that has one task in flight after the other looks for the answer before it waits for
-	// it; default 50 µs, negative: never.
-	Spin time.Duration
-
 	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted; default RestartReport
 	NoSession bool          // do without resuming: what is under way when a connection ends, even by a drain, ends as lost
 

@@ -90,7 +90,7 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), false)
 	}
 	l.welcomed = true
-	if !l.attach(k, welcome.Received) {
+	if !l.attach(k, welcome.Received, nil) {
 		l.welcomed = false
 		k.close()
 		if l.swarm.ctx.Err() != nil {
@@ -105,14 +105,15 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 	l.state.Store(int32(state))
 	l.tried(nil)
 	l.swarm.wakeWaiters()
-	k.spin = &spinner{most: l.swarm.config.Spin, worth: l.pingPong}
 	err := k.readLoop(l)
 	l.state.Store(int32(laneConnecting))
 	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
-		l.farewell(k, bye)
+		l.part(k, bye)
+		l.awaitDetached(k)
 		k.linger()
 	}
-	l.detach()
+	l.detach(k)
+	l.awaitDetached(k)
 	l.losePings(err)
 	if l.swarm.config.NoSession {
 		l.restart(fmt.Errorf("connection lost (%w): %w", err, ErrLost), errors.Is(err, ErrDraining))
@@ -151,7 +152,7 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 		}
 		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
 	}
-	return newLink(conn), welcome, nil
+	return newConnLink(conn), welcome, nil
 }
 
 // explainDial says what a person can mend, where the system's error does not.
@@ -201,7 +202,8 @@ func (l *swarmLane) leave() {
 	k := l.link
 	l.mu.Unlock()
 	if k != nil {
-		l.farewell(k, proto.Goodbye{Code: proto.GoodbyeDone})
+		l.part(k, proto.Goodbye{Code: proto.GoodbyeDone})
+		l.awaitDetached(k)
 		k.awaitEnd() // to close with bytes unread would reset the connection, and take the goodbye back
 		k.close()
 	}

@@ -40,8 +40,6 @@ type swarmLane struct {
 
 	// The reader's.
 	settled []sink // scratch
-	ended   int32  // tasks that have ended in this burst
-	alone   int    // bursts in a row that ended one task
 }
 
 // laneState says how good a lane is for a new task; higher is better.
@@ -340,7 +338,6 @@ func (l *swarmLane) results(rest []byte) error {
 	}
 	l.inflight.Add(-over)
 	l.mu.Unlock()
-	l.ended += over
 	for _, s := range l.settled {
 		s.settled(l)
 	}
@@ -351,13 +348,6 @@ func (l *swarmLane) results(rest []byte) error {
 
 // burst lets those go on who wait for a slot, and tells a gateway that drains at once what has arrived.
 func (l *swarmLane) burst() {
-	switch {
-	case l.ended == 1:
-		l.alone++
-	case l.ended > 1:
-		l.alone = 0
-	}
-	l.ended = 0
 	if l.swarm.waiting.Load() > 0 {
 		l.swarm.wakeWaiters()
 	}
@@ -369,13 +359,12 @@ func (l *swarmLane) burst() {
 	}
 }
 
-// pingPong reports whether somebody asks one thing after the other: the next answer may come at once. Of many tasks in
-// flight the gateway's poller spins for the next; if both ends did, each would take the other's processor.
-func (l *swarmLane) pingPong() bool { return l.alone >= 4 && l.inflight.Load() <= 1 }
-
 // space has nothing to do when the outbox fills: submit looks itself.
 func (l *swarmLane) space(free bool) {
 	if free && l.swarm.waiting.Load() > 0 {
 		go l.swarm.wakeWaiters() // not under mu
 	}
 }
+
+// detached has nothing to do: what lets go of a link at a client waits for it.
+func (l *swarmLane) detached(*link) {}

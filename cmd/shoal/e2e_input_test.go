@@ -95,7 +95,6 @@ func TestBadUsage(t *testing.T) {
 		{"client --wait=-1s ping", "--wait -1s: it cannot be negative"},
 		{"client run --timeout=-1s f", "--timeout -1s: it cannot be negative"},
 		{"client call square 1 --timeout=-1s", "--timeout -1s: it cannot be negative"},
-		{"server --spin=-1s", "--spin -1s: it cannot be negative"},
 		{"client run --workers 0 f", "--workers 0: it has to be at least 1"},
 		{"client stream --streams 0 sensor", "--streams 0: it has to be at least 1"},
 		{"client run f --retry-failed", "--retry-failed goes with --retries N"},

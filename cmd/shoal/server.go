@@ -31,7 +31,6 @@ type serverCommand struct {
 	MaxHandlers     int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
 	Window          int           `help:"Unanswered tasks of one connection." default:"65536"`
 	DrainTimeout    time.Duration `help:"How long running tasks may take to finish after an interrupt." default:"30s"`
-	Spin            time.Duration `help:"How long to look for more work before waiting for it, while it comes so soon; 0s: never, for who counts processor time." default:"50us"`
 	SessionTimeout  time.Duration `help:"How long a lost connection's tasks wait for it to come back." default:"60s"`
 	IdleTimeout     time.Duration `help:"Close a connection that is silent for so long." default:"60s"`
 	Compress        string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
@@ -59,20 +58,13 @@ func (c *serverCommand) Run(p *process) error {
 	if c.Workers < 1 || c.Window < 1 || c.MaxHandlers < 0 {
 		return usage("--workers and --window have to be at least 1, --max-handlers at least 0")
 	}
-	if c.Spin < 0 {
-		return usage("--spin %v: it cannot be negative; 0s is never", c.Spin)
-	}
-	spin := c.Spin
-	if spin == 0 {
-		spin = -1 // for netio zero is the default
-	}
 	if c.DrainTimeout < 0 || c.SessionTimeout <= 0 || c.IdleTimeout <= 0 {
 		return usage("--drain-timeout, --session-timeout and --idle-timeout have to be positive durations like 30s")
 	}
 	log := newLogger(p.stderr, c.LogLevel, c.LogFormat)
 	gw := netio.NewGateway(netio.GatewayConfig{
 		Listen: c.Listen, Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
-		SessionTimeout: c.SessionTimeout, Spin: spin, IdleTimeout: c.IdleTimeout, Compress: compression(c.Compress),
+		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compression(c.Compress),
 		AllowStop: c.AllowStop, Logger: log,
 	})
 	var table *netio.Table
