@@ -12,9 +12,8 @@ func TestBufferKeepsHeadAndTail(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {
 		limit := 1 + r.IntN(40)
-		b, budget := NewBuffer(limit, NewBudget(1<<20)), NewBudget(0)
-		b.budget = budget
-		budget.max = 1 << 20
+		budget := NewBudget(1 << 20)
+		b := NewBuffer(limit, budget)
 		var all []byte
 		for range r.IntN(6) {
 			piece := make([]byte, r.IntN(2*limit))

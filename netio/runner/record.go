@@ -80,12 +80,6 @@ func (r *Record) finish() *Record {
 	return r
 }
 
-// TakeOutput puts what the buffers hold into the record.
-func (r *Record) TakeOutput(stdout, stderr *Buffer) {
-	r.Stdout, r.StdoutGap, r.StdoutDropped = stdout.Take()
-	r.Stderr, r.StderrGap, r.StderrDropped = stderr.Take()
-}
-
 // OK reports whether the runner did what was asked, and the command, if there was one, ended with the status 0.
 func (r *Record) OK() bool {
 	return r.Stage == StageDone && r.Reason == "" && r.Signal == "" && r.Exit == 0

@@ -20,16 +20,10 @@ func (echoRunner) Run(ctx context.Context, req *runner.Request, live runner.Live
 		return rec.Fail(runner.Reason(reason), errors.New("as asked"))
 	}
 	rec.Enter(runner.StageRun)
-	stdout, stderr := runner.NewBuffer(req.Output, nil), runner.NewBuffer(req.Output, nil)
-	for stream, buffer := range map[runner.Stream]*runner.Buffer{runner.Stdout: stdout, runner.Stderr: stderr} {
-		_, _ = buffer.Write(req.Stdin)
-		if live != nil {
-			if err := live(stream, req.Stdin); err != nil {
-				return rec.Fail(runner.ReasonCanceled, err)
-			}
-		}
-	}
-	rec.TakeOutput(stdout, stderr)
+	out := runner.NewOutput(req, nil, live)
+	out.Take(runner.Stdout, req.Stdin)
+	out.Take(runner.Stderr, req.Stdin)
+	out.Into(rec)
 	rec.Exited = true
 	return rec.End()
 }
