@@ -50,7 +50,8 @@ func (m *mapRun) call(t outgoing) {
 		}
 		start := monotonic()
 		body, err := m.swarm.Call(ctx, m.name, t.body)
-		r := mapResult{Result{Index: t.index, Body: body, Elapsed: time.Duration(monotonic() - start)}, err}
+		now := monotonic()
+		r := mapResult{Result{Index: t.index, Body: body, Elapsed: time.Duration(now - start), ended: now, Attempt: 1 + m.retries.tried(t.index)}, err}
 		if err == nil {
 			m.retries.over(t.index)
 		} else if m.retries.again(t, r) {

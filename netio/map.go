@@ -13,7 +13,25 @@ type Result struct {
 	Index   int           // of the item in the input, from 0
 	Body    []byte        // the caller's; results that came together share memory
 	Elapsed time.Duration // from when the item was handed to a connection until its answer came
+	ended   int64         // when that was, as monotonic has it; 0: it was never handed over
+	Attempt int32         // how often the item was handed to a connection: 1, or more with Retries; 0: never
 	More    bool          // another result is there already: whoever writes these need not flush yet
+}
+
+// End returns when the answer came; the zero time where the item was never sent. Start is Elapsed before.
+func (r *Result) End() time.Time {
+	if r.ended == 0 {
+		return time.Time{}
+	}
+	return epoch.Add(time.Duration(r.ended - 1))
+}
+
+// Start returns when the item was sent, the last time; the zero time where it never was.
+func (r *Result) Start() time.Time {
+	if r.ended == 0 {
+		return time.Time{}
+	}
+	return r.End().Add(-r.Elapsed)
 }
 
 // MapOptions says how a Map goes about it. Zero means the default.
@@ -22,6 +40,9 @@ type MapOptions struct {
 	Ordered  bool          // results in the order of the items, not as they finish
 	InFlight int           // items sent and not yet yielded, at most; default 65536 for each connection
 	Timeout  time.Duration // for each item, each time it is sent; default: the context's deadline alone
+	// Arrived is called for each result as it comes, on the goroutine that takes the results, before it is yielded: with
+	// Ordered that may be long before. More says that another comes at once. Default: none.
+	Arrived func(r Result, err error)
 
 	// OnRestart is what becomes of items with unknown outcome when the gateway restarts; default: what the context says
 	// (WithRestart), or else the swarm.
@@ -172,6 +193,9 @@ func (m *mapRun) yieldAll(yield func(Result, error) bool) {
 		for i, some := range got {
 			for k := range some {
 				some[k].More = k < len(some)-1 || i < len(got)-1
+				if m.options.Arrived != nil {
+					m.options.Arrived(some[k].Result, some[k].err)
+				}
 				if !yield(some[k].Result, some[k].err) {
 					return
 				}
@@ -195,7 +219,11 @@ func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 			return
 		}
 		for i, some := range got {
-			for _, r := range some {
+			for k, r := range some {
+				if m.options.Arrived != nil {
+					r.More = k < len(some)-1 || i < len(got)-1
+					m.options.Arrived(r.Result, r.err)
+				}
 				early[r.Index] = r
 			}
 			m.used(some)

@@ -152,7 +152,7 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 		h.tasks = tasks
 		_, n, _, err := m.swarm.submit(m.ctx, &h)
 		if errors.Is(err, ErrTooLarge) { // it does not stop the others
-			m.add(mapResult{Result{Index: tasks[0].index}, err})
+			m.add(mapResult{Result{Index: tasks[0].index, Attempt: m.retries.tried(tasks[0].index)}, err})
 			tasks = tasks[1:]
 			continue
 		}
@@ -181,7 +181,7 @@ func (m *mapRun) request() *request {
 // undelivered ends tasks that were not handed over. True means that some of them wait to be tried again.
 func (m *mapRun) undelivered(tasks []outgoing, err error) (again bool) {
 	for _, t := range tasks {
-		last := mapResult{Result{Index: t.index}, err}
+		last := mapResult{Result{Index: t.index, Attempt: m.retries.tried(t.index)}, err}
 		if m.retries.again(t, last) {
 			again = true
 		} else {

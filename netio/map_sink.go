@@ -15,7 +15,10 @@ const mostBodies = 16 << 10
 func (m *mapRun) sinkFor(l *swarmLane) sink { return &m.sinks[l.index] }
 
 func (k *mapSink) settle(s *slot, status Status, body []byte, now int64, following int) {
-	r := mapResult{Result: Result{Index: s.index, Elapsed: s.elapsed(now)}}
+	r := mapResult{Result: Result{Index: s.index, Elapsed: s.elapsed(now), ended: now, Attempt: 1}}
+	if k.m.retries != nil {
+		r.Attempt += k.m.retries.tried(s.index)
+	}
 	if status == StatusOK {
 		r.Body = k.keep(body, following)
 		k.m.retries.over(s.index)

@@ -73,6 +73,16 @@ func (r *retrier) again(t outgoing, last mapResult) bool {
 	return true
 }
 
+// tried returns how often an item was sent again so far.
+func (r *retrier) tried(index int) int32 {
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int32(r.tries[index])
+}
+
 // over forgets an item that is done.
 func (r *retrier) over(index int) {
 	if r != nil {

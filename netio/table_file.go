@@ -1,7 +1,6 @@
 package netio
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -17,11 +16,10 @@ import (
 //
 //   - a colon inside a field is written `\:` and a backslash `\\`; a backslash before anything else stands for itself;
 //   - a line that begins with `[` begins with an IPv6 address in brackets, taken as it is, without escapes;
-//   - blank lines and lines that start with `#` are skipped, lines end in LF or CRLF, and a leading BOM is no text;
-//   - nothing else is trimmed or folded, and a field may hold any bytes but a line feed.
-
-// MaxLine bounds a line of an input file, in bytes without its line end.
-const MaxLine = 1 << 20
+//   - lines are as a LineScanner reads them: blanks around a line are trimmed, blank lines and lines that start with `#` are
+//     skipped, lines end in LF or CRLF, and a leading BOM is no text;
+//   - of a host, the case of its letters and the spelling of an IPv6 address do not matter;
+//   - nothing else is trimmed or folded: a field may hold any bytes but a line feed, and a # after a task is part of it.
 
 // maxWait bounds the seconds of a table entry: longer than a day is a mistake of units.
 const maxWait = 24 * time.Hour
@@ -34,7 +32,6 @@ var (
 	errBracket      = errors.New("no ] after [: an IPv6 host is written [address]:command")
 	errAfterBracket = errors.New("a colon must follow the ] of an IPv6 host")
 	errNotIPv6      = errors.New("what stands in brackets is no IPv6 address")
-	errLongLine     = errors.New("the line is longer than 1 MiB")
 )
 
 // TableEntry is what the table answers to one task, and how long it waits before.
@@ -131,64 +128,53 @@ func quoteShort(field []byte) string {
 	return strconv.Quote(string(field))
 }
 
-// ScanLines calls each for every line of r that is neither blank nor a comment, without its line end; text is valid until
-// each returns. The lines that each refuses, and those longer than MaxLine, come back as problems, the text of the error
-// being the reason. The error of ScanLines itself is one of r.
-func ScanLines(r io.Reader, each func(line int, text []byte) error) ([]LineProblem, error) {
-	var problems []LineProblem
-	// Room for a longest line with BOM and CRLF, so that ErrBufferFull always means a line too long.
-	in := bufio.NewReaderSize(r, MaxLine+len(bom)+len("\r\n"))
-	for line := 1; ; line++ {
-		text, err := in.ReadSlice('\n')
-		full := errors.Is(err, bufio.ErrBufferFull)
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = in.ReadSlice('\n')
-		}
-		if err != nil && err != io.EOF {
-			return problems, err
-		}
-		if reason := scanLine(line, text, full, each); reason != nil {
-			problems = append(problems, LineProblem{Line: line, Reason: reason.Error()})
-		}
-		if err == io.EOF {
-			return problems, nil
-		}
-	}
-}
-
-const bom = "\ufeff"
-
-func scanLine(line int, text []byte, full bool, each func(int, []byte) error) error {
-	if full {
-		return errLongLine
-	}
-	text = bytes.TrimSuffix(text, []byte{'\n'})
-	text = bytes.TrimSuffix(text, []byte{'\r'})
-	if line == 1 {
-		text = bytes.TrimPrefix(text, []byte(bom))
-	}
-	switch {
-	case len(text) > MaxLine:
-		return errLongLine
-	case len(text) == 0 || text[0] == '#':
-		return nil
-	case text[0] <= ' ' && len(bytes.TrimSpace(text)) == 0:
-		return nil
-	}
-	return each(line, text)
-}
-
 // TaskKey is the canonical text of a task: what a client sends and a table is keyed by. It is the line of a commands file
 // that means host and command, with an IPv6 host in brackets and every other colon and backslash of a field escaped, so
-// that no two different tasks share a key. The caller owns it.
+// that no two different tasks share a key. One host has one key: its letters are lower case, an IPv6 address is spelled as
+// RFC 5952 has it. The caller owns it.
 func TaskKey(host, command string) []byte {
 	key := make([]byte, 0, len(host)+len(command)+len("[]:"))
 	if bracketed(host) {
-		key = append(append(append(key, '['), host...), ']')
+		key = appendBracketed(key, host)
 	} else {
 		key = appendEscaped(key, host)
+		lower(key)
 	}
 	return appendEscaped(append(key, ':'), command)
+}
+
+// SplitTaskKey returns the host and the command of a TaskKey, without escapes and brackets; false means that key is none.
+func SplitTaskKey(key []byte) (host, command string, ok bool) {
+	f, err := splitLine(key)
+	if err != nil || f.n != 2 || f.checkTask() != nil {
+		return "", "", false
+	}
+	host, command = string(f.raw[0]), string(f.raw[1])
+	if !f.bracketed && strings.IndexByte(host, '\\') >= 0 {
+		host = string(appendUnescaped(nil, f.raw[0]))
+	}
+	if strings.IndexByte(command, '\\') >= 0 {
+		command = string(appendUnescaped(nil, f.raw[1]))
+	}
+	return host, command, true
+}
+
+// appendBracketed appends an IPv6 address in brackets, in the one spelling that RFC 5952 recommends.
+func appendBracketed(dst []byte, host string) []byte {
+	addr, err := netip.ParseAddr(host)
+	if err != nil { // cannot be: the caller has looked
+		return append(append(append(dst, '['), host...), ']')
+	}
+	return append(addr.AppendTo(append(dst, '[')), ']')
+}
+
+// lower makes ASCII letters lower case, in place.
+func lower(b []byte) {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
 }
 
 // AppendTaskKey appends the TaskKey of a line `host:command` to dst: at most 2×len(line)+2 bytes. The error says what is
@@ -282,9 +268,11 @@ func (f *fields) appendKey(dst []byte) []byte {
 		unescaped = appendUnescaped(nil, host)
 	}
 	if f.bracketed || len(unescaped) < len(host) && bracketed(string(unescaped)) {
-		dst = append(append(append(dst, '['), unescaped...), ']')
+		dst = appendBracketed(dst, string(unescaped))
 	} else {
+		start := len(dst)
 		dst = appendCanonical(dst, host)
+		lower(dst[start:])
 	}
 	return appendCanonical(append(dst, ':'), f.raw[1])
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"os"
+	"strings"
 	"time"
 
 	"shoal/netio"
@@ -10,12 +10,13 @@ import (
 
 // clientCommand is `shoal client` and what all its commands share.
 type clientCommand struct {
-	Gateway     string        `help:"The gateway's address, tcp://host:port or unix:///path; default ${default}." default:"${default_url}" env:"SHOAL_GATEWAY" placeholder:"URL"`
+	Gateway     []string      `help:"The gateway's address, tcp://host:port or unix:///path; default ${default_url}." env:"SHOAL_GATEWAY" placeholder:"URL" sep:"none"`
 	Connections int           `help:"Connections to keep to the gateway; default ${default}." default:"4" placeholder:"N"`
 	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet, such as 30s." default:"0s"`
 	Compress    string        `help:"Compress what is sent where it shrinks: ${enum}; auto: files, unless the gateway is on this machine." enum:"auto,none,s2,zstd" default:"auto"`
 	Quiet       bool          `short:"q" help:"No progress and no closing counts on standard error."`
 	Verbose     bool          `short:"v" help:"Say on standard error what happens to the connections."`
+	Stats       time.Duration `help:"Say on standard error how far the work is, so often, where that is no terminal, such as 30s. Default: never; 5s for files." placeholder:"TIME"`
 
 	Run    runCommand    `cmd:"" help:"Run a file of tasks, host:command a line, and print each answer as it comes."`
 	Call   callCommand   `cmd:"" help:"Call a subroutine once and print its answer."`
@@ -38,7 +39,8 @@ func (c *clientCommand) Help() string {
   shoal client --gateway unix:///tmp/shoal.sock --wait 30s list
 
 Standard output carries nothing but results. Exit status: 0 all ok, 1 internal error, 2 usage or bad input, 3 some tasks
-failed, 4 some timed out or were lost, 5 no gateway reached, 130 interrupted.`
+failed, 4 some timed out or were lost, 5 no gateway reached, 130 interrupted (143 by SIGTERM). A time is a number of seconds,
+or 500ms, 2m, 1h30m, 1d.`
 }
 
 // check refuses numbers that make no sense.
@@ -49,7 +51,38 @@ func (c *clientCommand) check() error {
 	if c.Wait < 0 {
 		return usage("--wait %v: it cannot be negative", c.Wait)
 	}
+	if c.Stats < 0 {
+		return usage("--stats %v: it cannot be negative", c.Stats)
+	}
+	if len(c.Gateway) > 1 {
+		return usage("--gateway is given %d times: one client has one gateway", len(c.Gateway))
+	}
 	return nil
+}
+
+// gatewayVariable names the gateway where --gateway does not.
+const gatewayVariable = "SHOAL_GATEWAY"
+
+// url is the address of the gateway.
+func (c *clientCommand) url() string {
+	if len(c.Gateway) == 0 {
+		return netio.DefaultURL
+	}
+	return c.Gateway[0]
+}
+
+// addressHint says where an address goes that stands in the place of something else.
+func addressHint(args []string) string {
+	for i, arg := range args {
+		if !strings.HasPrefix(arg, "tcp://") && !strings.HasPrefix(arg, "unix://") || i > 0 && strings.HasPrefix(args[i-1], "--") {
+			continue
+		}
+		if args[0] == "server" {
+			return "; an address to listen on is written --listen " + arg
+		}
+		return "; the address of a gateway is written --gateway " + arg
+	}
+	return ""
 }
 
 // dial connects to the gateway at url.
@@ -63,28 +96,26 @@ func (c *clientCommand) dial(ctx context.Context, p *process, url string, config
 	case err == nil:
 		return s, nil
 	case ctx.Err() != nil:
-		return nil, &exitError{status: exitInterrupted}
+		return nil, p.interrupted()
 	}
 	return nil, unreachable(err)
 }
 
-// session runs a command's work with a swarm, under the first interrupt; a second one ends the process at once.
+// session runs a command's work with a swarm, under the first interrupt.
 func (c *clientCommand) session(p *process, connections int, work func(ctx context.Context, s *netio.Swarm) error) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	ctx, stop := interrupts(p.ctx, func() { os.Exit(exitInterrupted) })
-	defer stop()
 	if connections > 0 {
 		c.Connections = connections
 	}
-	s, err := c.dial(ctx, p, c.Gateway, netio.SwarmConfig{})
+	s, err := c.dial(p.ctx, p, c.url(), netio.SwarmConfig{})
 	if err == nil {
 		defer s.Close()
-		err = work(ctx, s)
+		err = work(p.ctx, s)
 	}
-	if ctx.Err() != nil {
-		return &exitError{status: exitInterrupted}
+	if p.ctx.Err() != nil {
+		return p.interruptedWith(err)
 	}
 	return err
 }

@@ -95,36 +95,6 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 	return context.WithTimeout(ctx, d)
 }
 
-// mapCommand is `shoal client map`.
-type mapCommand struct {
-	Name  string `arg:"" help:"The subroutine."`
-	Batch int    `help:"Lines to a frame; 1 sends each line as it is read." default:"1"`
-	mapFlags
-}
-
-// Help is what --help adds.
-func (c *mapCommand) Help() string {
-	return `Examples:
-  seq 100 | shoal client map square --keep-order
-  shoal client --wait 30s map table --batch 16 --timeout 5s --retries 3 --on-restart retry <testdata/commands.txt
-
-Each line of standard input is a task, without its line end.
-
-` + exitStatuses
-}
-
-// Run maps the subroutine over the lines.
-func (c *mapCommand) Run(p *process, client *clientCommand) error {
-	if err := c.check(c.Batch); err != nil {
-		return err
-	}
-	return client.session(p, 0, func(ctx context.Context, s *netio.Swarm) error {
-		r := newReport(p, c.Output, 0, client.Quiet)
-		err := r.mapped(ctx, s, c.Name, &lineSource{in: os.Stdin}, c.options(c.Batch))
-		return r.end(ctx, err)
-	})
-}
-
 // streamCommand is `shoal client stream`.
 type streamCommand struct {
 	Name     string        `arg:"" help:"The subroutine."`
@@ -207,9 +177,13 @@ func (c *sendCommand) Run(p *process, client *clientCommand) error {
 	return client.session(p, 1, func(ctx context.Context, s *netio.Swarm) error {
 		ctx, cancel := withTimeout(ctx, c.Timeout)
 		defer cancel()
-		pr := newProgress(p.stderr, progressOptions{Label: "sent", Unit: "bytes", Total: total, Quiet: client.Quiet})
+		pr := newProgress(p.stderr, progressOptions{Label: "sent", Unit: "bytes", Total: total, Quiet: client.Quiet, Plain: client.Stats})
 		defer pr.close()
-		answer, err := s.Send(ctx, c.Name, []byte(c.Argument), &countingReader{r: &interruptible{ctx, f}, each: func(n int64) { pr.set(n, 0) }})
+		var body io.Reader = f
+		if total == 0 {
+			body = newReadAhead(ctx, f)
+		}
+		answer, err := s.Send(ctx, c.Name, []byte(c.Argument), &countingReader{r: body, each: func(n int64) { pr.set(n, 0) }})
 		if err != nil {
 			return err
 		}

@@ -228,7 +228,7 @@ func (f *transferFlags) run(p *process, client *clientCommand, verb string, do t
 	// A process that lives for one transfer and keeps some megabytes has better things to do than to collect garbage.
 	debug.SetGCPercent(400)
 	return client.session(p, 0, func(ctx context.Context, s *netio.Swarm) error {
-		report := newFilesReport(p, f.Output, client.Quiet, verbose || f.DryRun)
+		report := newFilesReport(p, client, f.Output, verbose || f.DryRun)
 		o.Each, o.Progress = report.each, report.progress.show
 		began := time.Now()
 		sum, err := do(ctx, s, o)

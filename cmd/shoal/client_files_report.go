@@ -39,8 +39,8 @@ type filesReport struct {
 	err      error
 }
 
-func newFilesReport(p *process, output string, quiet, lines bool) *filesReport {
-	r := &filesReport{p: p, jsonl: output == "jsonl", lines: lines, quiet: quiet, progress: newFilesProgress(p.stderr, quiet)}
+func newFilesReport(p *process, client *clientCommand, output string, lines bool) *filesReport {
+	r := &filesReport{p: p, jsonl: output == "jsonl", lines: lines, quiet: client.Quiet, progress: newFilesProgress(p.stderr, client)}
 	r.out = r.progress.beside(p.stdout)
 	return r
 }
@@ -113,7 +113,7 @@ func (r *filesReport) end(ctx context.Context, verb string, sum files.Summary, d
 	}
 	switch {
 	case ctx.Err() != nil:
-		return &exitError{status: exitInterrupted}
+		return r.p.interruptedWith(r.err)
 	case err != nil:
 		return filesError(err)
 	case r.err != nil && (sum.Failed == 0 || !hadEnough(r.err)):
@@ -173,15 +173,16 @@ func filesError(err error) error {
 	return err
 }
 
-// plainEvery is how often progress is a line where there is no terminal.
+// plainEvery is how often progress is a line where there is no terminal, unless --stats says so.
 const plainEvery = 5 * time.Second
 
 // filesProgress shows how far a transfer is: a line that is drawn again and again on a terminal, a line now and then
 // elsewhere.
 type filesProgress struct {
 	statusLine
-	f    *os.File  // nil: nothing is shown
-	last time.Time // of the last plain line
+	f     *os.File // nil: nothing is shown
+	every time.Duration
+	last  time.Time // of the last plain line
 
 	// The rate as of the last look; only the goroutine that calls show uses it.
 	rate  float64
@@ -189,13 +190,16 @@ type filesProgress struct {
 	at    time.Time
 }
 
-func newFilesProgress(f *os.File, quiet bool) *filesProgress {
+func newFilesProgress(f *os.File, client *clientCommand) *filesProgress {
 	now := time.Now()
-	p := &filesProgress{last: now, at: now}
-	if !quiet {
+	p := &filesProgress{last: now, at: now, every: plainEvery}
+	if client.Stats > 0 {
+		p.every = client.Stats
+	}
+	if !client.Quiet {
 		p.f = f
 		if mayDraw(f) {
-			p.w = f
+			p.w, p.hidden = f, func() bool { return inBackground(f) }
 		}
 	}
 	return p
@@ -210,9 +214,9 @@ func (p *filesProgress) show(now files.Progress) {
 	switch {
 	case p.w != nil:
 		p.draw(p.line(now, terminalWidth(p.f)-1))
-	case time.Since(p.last) >= plainEvery:
+	case time.Since(p.last) >= p.every:
 		p.last = time.Now()
-		_, _ = io.WriteString(p.f, p.line(now, 1000)+"\n")
+		_, _ = io.WriteString(p.f, p.line(now, plainWidth)+"\n")
 	}
 }
 

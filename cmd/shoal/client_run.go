@@ -1,22 +1,15 @@
 package main
 
 import (
-	"os"
-
 	"shoal/netio"
 )
 
 // runCommand is `shoal client run`.
 type runCommand struct {
-	File  string `arg:"" help:"File of tasks, host:command a line; - for standard input." placeholder:"FILE"`
-	Batch int    `help:"Tasks to a frame." default:"16"`
+	Files []string `arg:"" name:"file" help:"Files of tasks, host:command a line; - for standard input."`
+	Batch *int     `help:"Tasks to a frame. Default: 16; from a pipe 1, which sends each task as it comes." placeholder:"N"`
 	mapFlags
-	SkipInvalid bool   `help:"Skip malformed lines, and count them, instead of refusing the file."`
-	Subroutine  string `help:"The subroutine that gets the tasks." default:"table"`
-
-	JobLog       string `help:"Record in this file how each task ended, on the disk as it happens." placeholder:"FILE"`
-	Resume       bool   `help:"With --job-log: skip what the file says is done."`
-	ResumeFailed bool   `help:"As --resume, but run those again that did not end with ok."`
+	Subroutine string `help:"The subroutine that gets the tasks." default:"table"`
 
 	Embedded        bool   `help:"Start a gateway inside this process instead of reaching one; needs --table."`
 	Table           string `help:"With --embedded: its table." placeholder:"FILE"`
@@ -31,11 +24,13 @@ func (c *runCommand) Help() string {
   shoal client run --embedded --table testdata/table.txt testdata/commands.txt
   cut -f1 inventory | shoal client --wait 30s run - --output jsonl >results.jsonl
   shoal client run commands.txt --job-log run.log; shoal client run commands.txt --job-log run.log --resume
+  shoal client run commands.txt --failed again.txt; shoal client run again.txt
 
-A colon inside a field is written \: and a backslash before one \\. Blank lines and lines that begin with # are skipped.
-Text output is task, status and response with tabs between. A job log is a JSON object a line: task, n (which of
-several equal tasks), subroutine, status; --resume skips what is in it, but for tasks that were refused or cancelled, and
-the commands file may have been edited. With --wait, tasks that a draining gateway refuses are sent to its successor.
+A colon inside a field is written \: and a backslash before one \\. A host is the same however its letters are cased, and
+however an IPv6 address is spelled. ` + inputHelp + `
+
+Text output is task, status and response with tabs between. ` + jobLogHelp + `
+With --wait, tasks that a draining gateway refuses are sent to its successor.
 
 ` + exitStatuses
 }
@@ -45,14 +40,12 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 	if err := c.check(client); err != nil {
 		return err
 	}
-	commands, err := openCommands(c.File, c.SkipInvalid)
+	r, err := c.open(p, client, c.Files, hostCommand, c.Subroutine)
 	if err != nil {
 		return err
 	}
-	defer commands.close()
-	ctx, stop := interrupts(p.ctx, func() { os.Exit(exitInterrupted) })
-	defer stop()
-	url := client.Gateway
+	defer r.close()
+	url := client.url()
 	if c.Embedded {
 		gw, err := c.embed(client, p)
 		if err != nil {
@@ -61,32 +54,20 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 		defer gw.Close()
 		url = gw.URLs()[0]
 	}
-	tasks := taskSource(commands)
-	var logged *loggedTasks
-	if c.JobLog != "" {
-		log, err := openJobLog(c.JobLog, c.Subroutine, c.Resume || c.ResumeFailed, c.ResumeFailed)
-		if err != nil {
-			return err
-		}
-		defer log.close()
-		logged = &loggedTasks{commandsFile: commands, log: log}
-		tasks = logged
-	}
-	s, err := client.dial(ctx, p, url, netio.SwarmConfig{})
+	s, err := client.dial(p.ctx, p, url, r.swarmConfig())
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	r := newReport(p, c.Output, commands.total, client.Quiet)
-	r.summary.skipped, r.log = commands.skipped, logged
-	err = r.mapped(ctx, s, c.Subroutine, tasks, c.options(c.Batch))
-	return r.end(ctx, err)
+	batch := 1
+	if r.feed.input.all {
+		batch = 16
+	}
+	return r.run(p.ctx, s, c.Subroutine, c.options(orElse(c.Batch, batch)))
 }
 
 func (c *runCommand) check(client *clientCommand) error {
 	switch {
-	case (c.Resume || c.ResumeFailed) && c.JobLog == "":
-		return usage("--resume and --resume-failed go with --job-log FILE")
 	case c.Workers < 1:
 		return usage("--workers %d: it has to be at least 1", c.Workers)
 	case c.Embedded && c.Table == "":
@@ -113,4 +94,51 @@ func (c *runCommand) embed(client *clientCommand, p *process) (*netio.Gateway, e
 	gw := netio.NewGateway(config)
 	registerTable(gw, netio.NewTable(entries))
 	return gw, gw.Start()
+}
+
+// mapCommand is `shoal client map`.
+type mapCommand struct {
+	Name  string   `arg:"" help:"The subroutine."`
+	Files []string `arg:"" optional:"" name:"file" help:"Files of tasks, one a line; default: -, standard input."`
+	Batch *int     `help:"Tasks to a frame. Default: 1, which sends each task as it comes." placeholder:"N"`
+	mapFlags
+}
+
+// Help is what --help adds.
+func (c *mapCommand) Help() string {
+	return `Examples:
+  seq 100 | shoal client map square --keep-order
+  shoal client --wait 30s map table --batch 16 --timeout 5s --retries 3 --on-restart retry testdata/commands.txt
+  find . -type f -print0 | shoal client map echo -0
+
+Each line is a task. ` + inputHelp + `
+
+` + jobLogHelp + `
+
+` + exitStatuses
+}
+
+// Run maps the subroutine over the lines.
+func (c *mapCommand) Run(p *process, client *clientCommand) error {
+	if err := c.mapFlags.check(c.Batch); err != nil {
+		return err
+	}
+	if err := client.check(); err != nil {
+		return err
+	}
+	files := c.Files
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	r, err := c.open(p, client, files, anyLine, c.Name)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	s, err := client.dial(p.ctx, p, client.url(), r.swarmConfig())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return r.run(p.ctx, s, c.Name, c.options(orElse(c.Batch, 1)))
 }

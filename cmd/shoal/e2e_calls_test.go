@@ -52,12 +52,10 @@ func TestMap(t *testing.T) {
 	g := serve(t, "--demo")
 	o := g.client(t, "1\n2\n\nx\n5", "map", "square", "--keep-order").want(t, exitFailed)
 	lines := o.lines()
-	if len(lines) != 5 || lines[0] != "1\tok\t1" || lines[1] != "2\tok\t4" || lines[4] != "5\tok\t25" || !strings.HasPrefix(lines[3], "x\tfailed\tbad argument") {
+	if len(lines) != 4 || lines[0] != "1\tok\t1" || lines[1] != "2\tok\t4" || lines[3] != "5\tok\t25" || !strings.HasPrefix(lines[2], "x\tfailed\tbad argument") {
 		t.Errorf("%q", o.stdout)
 	}
-	if o := g.client(t, "", "map", "square").want(t, 0); o.stdout != "" || !strings.HasPrefix(o.stderr, "0 tasks: 0 ok") {
-		t.Errorf("nothing to map: %q, %q", o.stdout, o.stderr)
-	}
+	refused(t, g.client(t, "# nothing today\n", "map", "square"), exitUsage, "/dev/stdin: no tasks: write a line for each")
 	// Each line is answered before the next is written.
 	r := start(t, nil, "client", "--gateway", g.urls[0], "map", "square")
 	for n := range 3 {

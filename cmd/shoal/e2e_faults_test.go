@@ -313,7 +313,7 @@ func TestFaultResumeEdited(t *testing.T) {
 	if got, want := run("# new\nc:x\na:x\na:x\na:x\nb:x\n", exitOK, "--resume"), "c:x\tok\t3\na:x\tok\t1\n"; got != want {
 		t.Errorf("resumed: %q, want %q", got, want)
 	}
-	again := shoal(t, "", "client", "run", "--embedded", "--table", table, "--job-log", log, "--resume", file(t, "d:x\na:x\n")).want(t, exitOK)
+	again := shoal(t, "", "client", "run", "--embedded", "--table", table, "--job-log", log, "--resume", file(t, "d:x\na:x\n")).want(t, exitFailed)
 	if again.stdout != "" || !strings.Contains(again.stderr, "2 tasks done before, 1 not with ok: --resume-failed runs these again") {
 		t.Errorf("what failed runs again without being asked to: %q, %s", again.stdout, again.stderr)
 	}

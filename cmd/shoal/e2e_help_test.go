@@ -22,7 +22,7 @@ func TestHelp(t *testing.T) {
 		"":              {"server", "client run", "client stop", "shoal client run --embedded --table testdata/table.txt testdata/commands.txt"},
 		"server":        {"shoal server --table testdata/table.txt", "shoal server --demo", "--drain-timeout=30s", "tcp://127.0.0.1:1857"},
 		"client":        {"$SHOAL_GATEWAY", "default tcp://127.0.0.1:1857", "default 4", "shoal client call square 12"},
-		"client run":    {"shoal client run testdata/commands.txt --batch 16", "Exit status: 0 all ok", "--batch=16"},
+		"client run":    {"shoal client run testdata/commands.txt --batch 16", "Exit status: 0 all ok", "Tasks to a frame. Default: 16"},
 		"client call":   {"shoal client call square 12"},
 		"client map":    {"seq 100 | shoal client map square --keep-order", "--on-restart", "--retries=0", "--retry-failed", "Exit status: 0 all ok"},
 		"client stream": {"shoal client stream sensor | head -3"},

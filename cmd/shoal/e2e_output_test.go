@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A table whose later tasks finish first, one with a response that each format has to quote.
@@ -28,16 +29,17 @@ func TestOutputFormats(t *testing.T) {
 	if want := "h:slow\tok\t1\nh:quick\tok\t2\nh:odd\tok\ta,\"b\"\\t\\\\x\nh:none\tunknown_task\tunknown_task\n"; sorted(text.stdout) != sorted(want) {
 		t.Errorf("text: %q", text.stdout)
 	}
-	if !strings.HasPrefix(text.stderr, "4 tasks: 3 ok, 1 unknown_task; ") || strings.Contains(text.stderr, "sum") {
+	if !strings.HasPrefix(text.stderr, "not ok: h:none: unknown_task\n4 tasks: 3 ok, 1 unknown_task; ") || strings.Contains(text.stderr, "sum") {
 		t.Errorf("counts: %q", text.stderr)
 	}
 
 	jsonl := runOutput(t, "--output", "jsonl")
 	for _, line := range jsonl.lines() {
 		var r struct {
-			Task, Status, Response, Error string
-			ID                            int
-			Elapsed                       float64 `json:"elapsed_ms"`
+			Task, Status, Response, Error, Host, Command string
+			ID, Attempt                                  int
+			Elapsed                                      float64 `json:"elapsed_ms"`
+			Start, End                                   time.Time
 		}
 		d := json.NewDecoder(strings.NewReader(line))
 		d.DisallowUnknownFields()
@@ -48,6 +50,10 @@ func TestOutputFormats(t *testing.T) {
 		if r.Task != strings.Split(outputCommands, "\n")[r.ID] || r.Response != want || (r.Status == "ok") == (r.Error != "") {
 			t.Errorf("jsonl: %s", line)
 		}
+		took := r.End.Sub(r.Start).Seconds()*1000 - r.Elapsed
+		if r.Host+":"+r.Command != r.Task || r.Attempt != 1 || took > 1.5 || took < -1.5 || time.Since(r.End).Abs() > time.Hour {
+			t.Errorf("jsonl: %s", line)
+		}
 		if r.ID == 0 && (r.Elapsed < 300 || r.Elapsed > 10_000) {
 			t.Errorf("took %v ms", r.Elapsed)
 		}
@@ -55,7 +61,7 @@ func TestOutputFormats(t *testing.T) {
 
 	table := runOutput(t, "--output", "csv")
 	rows, err := csv.NewReader(strings.NewReader(table.stdout)).ReadAll()
-	if err != nil || len(rows) != 5 || fmt.Sprint(rows[0]) != "[task id status response error elapsed_ms]" {
+	if err != nil || len(rows) != 5 || fmt.Sprint(rows[0]) != "[task id status response error elapsed_ms host command attempt start end]" {
 		t.Errorf("csv: %v, %q", err, table.stdout)
 	}
 }
@@ -109,7 +115,7 @@ func TestSkipInvalid(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	o := shoal(t, "h:slow\nh:now\n", "client", "run", "--embedded", "--table", file(t, "h:slow:1:600\nh:now:2:0\n"), "-", "--timeout", "1s").want(t, exitUnknown)
-	if o.stdout != "h:now\tok\t2\nh:slow\ttimeout\ttimeout\n" || !strings.HasPrefix(o.stderr, "2 tasks: 1 ok, 1 timeout; ") {
+	if o.stdout != "h:now\tok\t2\nh:slow\ttimeout\ttimeout\n" || !strings.HasPrefix(o.stderr, "not ok: h:slow: timeout\n2 tasks: 1 ok, 1 timeout; ") {
 		t.Errorf("%q, %q", o.stdout, o.stderr)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
-	"syscall"
 
 	"shoal/netio"
 )
@@ -71,28 +69,6 @@ func notThere(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// output is standard output. Its errors are outputErrors, so that nobody takes a broken connection for a closed pipe.
-type output struct{ file *os.File }
-
-type outputError struct{ err error }
-
-func (e *outputError) Error() string { return "standard output: " + rootCause(e.err) }
-func (e *outputError) Unwrap() error { return e.err }
-
-func (o *output) Write(b []byte) (int, error) {
-	n, err := o.file.Write(b)
-	if err != nil {
-		err = &outputError{err}
-	}
-	return n, err
-}
-
-// hadEnough reports whether err is that whoever read standard output has gone, as head does.
-func hadEnough(err error) bool {
-	_, ours := errors.AsType[*outputError](err)
-	return ours && errors.Is(err, syscall.EPIPE)
-}
-
 // exitStatus prints the error, if it says something, and returns the status it stands for.
 func exitStatus(err error, stderr io.Writer) int {
 	if err == nil || hadEnough(err) {
@@ -104,27 +80,20 @@ func exitStatus(err error, stderr io.Writer) int {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.status
 	}
+	_, task := errors.AsType[*netio.TaskError](err)
+	_, stream := errors.AsType[*netio.StreamError](err)
 	switch {
 	case errors.Is(err, netio.ErrUnreachable):
 		return exitUnreachable
+	case task || stream:
+		return statusExit(netio.StatusOf(err))
+	case errors.Is(err, netio.ErrFull), errors.Is(err, netio.ErrDraining), errors.Is(err, netio.ErrVersion):
+		return exitUnreachable
 	case errors.Is(err, netio.ErrBadFile):
 		return exitUsage
-	}
-	_, task := errors.AsType[*netio.TaskError](err)
-	_, stream := errors.AsType[*netio.StreamError](err)
-	if task || stream {
-		return statusExit(netio.StatusOf(err))
 	}
 	return exitInternal
 }
 
 // statusExit returns the exit status for a task's status.
-func statusExit(s netio.Status) int {
-	switch s {
-	case netio.StatusOK:
-		return exitOK
-	case netio.StatusTimeout, netio.StatusLost:
-		return exitUnknown
-	}
-	return exitFailed
-}
+func statusExit(s netio.Status) int { return exitOf(s.String()) }

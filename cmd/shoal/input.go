@@ -31,6 +31,8 @@ func openInput(name string) (*os.File, error) {
 		file, err = os.Open(name)
 	}
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && addressHint([]string{name}) != "":
+		return nil, &inputError{name, "no such file" + addressHint([]string{name}), err}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &inputError{name, "no such file: check the name, or give - for standard input", err}
 	case errors.Is(err, fs.ErrPermission):

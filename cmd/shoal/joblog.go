@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -26,24 +25,65 @@ import (
 //	task        string  what was sent: the host and the command, escaped as netio.TaskKey does
 //	n           number  which task of this name it was in the commands file, from 1
 //	subroutine  string  which subroutine got it
-//	status      string  how it ended, as in the output
+//	status      string  how it ended, as in the output; unwritten: it ended, but its result could not be printed
+//	host        string  of the task, where it has one
+//	command     string  likewise
+//	attempt     number  how often it was sent
+//	start       string  when it was sent last, RFC 3339 in UTC; "" if it was not
+//	end         string  when its answer came
 //
 // A task that is not valid UTF-8 stands in task_base64 instead. Of several lines for the same task, n and subroutine the
 // last holds. A task is thus known by what it is, not by where it stands: lines of the commands file may be moved, added
 // and taken away between two runs.
 //
-// A line is on the disk (fsync) before the run waits for more results, and after its result was written to standard output;
-// a task whose result could not be written has none.
+// A line is on the disk (fsync) before the run waits for more results. It comes after its result was written to standard
+// output; only with --keep-order it may come before, since a result waits there for those of earlier tasks: where it cannot be
+// written after all, a line unwritten follows.
 // A last line that was cut off is taken away when the run is resumed.
 type jobLog struct {
 	name       string
 	subroutine string
 	file       *os.File
 	regular    bool
-	seen       map[jobTask]int // how many tasks of that name there were
-	done       map[jobKey]bool // those that are not to be run; whether they ended with ok
+	seen       map[jobTask]int  // how many tasks of that name there were
+	done       map[jobKey]uint8 // those that are not to be run; the place of their status in statusOrder
+	expected   int              // how many of the input's tasks are among those
+	resumed    bool             // there was something in it
 	buf        []byte
 	err        error
+}
+
+// jobLogFlags are those of the commands that can be resumed.
+type jobLogFlags struct {
+	JobLog       *string `help:"Record in this file how each task ended, on the disk as it happens." placeholder:"FILE"`
+	Resume       bool    `help:"With --job-log: skip what the file says is done."`
+	ResumeFailed bool    `help:"As --resume, but run those again that did not end with ok."`
+}
+
+// jobLogHelp is what --help says of it.
+const jobLogHelp = `A job log is a JSON object a line: task, n (which of several equal tasks), subroutine, status, host, command, attempt, start,
+end. --resume skips what is in it, but for tasks that were refused or cancelled; the input may have been edited.
+The exit status is that of the whole job: a resumed run whose log has failures is not 0.`
+
+func (f *jobLogFlags) check() error {
+	switch {
+	case f.JobLog == nil && (f.Resume || f.ResumeFailed):
+		return usage("--resume and --resume-failed go with --job-log FILE")
+	case f.JobLog != nil && (*f.JobLog == "" || *f.JobLog == "-"):
+		return usage("--job-log %q: give the name of a file", *f.JobLog)
+	}
+	return nil
+}
+
+// open opens the job log of a subroutine; nil if none was asked for.
+func (f *jobLogFlags) open(p *process, subroutine string) (*jobLog, error) {
+	if f.JobLog == nil {
+		return nil, nil
+	}
+	if p.stdout.is(*f.JobLog) {
+		return nil, usage("--job-log %s: that is where standard output goes; give another file", *f.JobLog)
+	}
+	return openJobLog(*f.JobLog, subroutine, f.Resume || f.ResumeFailed, f.ResumeFailed)
 }
 
 // jobTask stands for a subroutine and a task, in little memory.
@@ -66,12 +106,15 @@ func (e *jobLogError) Error() string {
 
 func (e *jobLogError) Unwrap() error { return e.err }
 
+// statusUnwritten stands in a job log alone.
+const statusUnwritten = "unwritten"
+
 // runsAgain says which statuses a resumed run does not take for an end: with --resume those of tasks that did not run, or
 // were cancelled; with --resume-failed all but ok.
 func runsAgain(status string, failed bool) bool {
 	switch status {
 	case netio.StatusBusy.String(), netio.StatusDraining.String(), netio.StatusCanceled.String(),
-		netio.StatusUnknownSubroutine.String(), netio.StatusNotAllowed.String():
+		netio.StatusUnknownSubroutine.String(), netio.StatusNotAllowed.String(), statusUnwritten:
 		return true
 	case statusOK:
 		return false
@@ -81,7 +124,7 @@ func runsAgain(status string, failed bool) bool {
 
 // openJobLog opens or creates the log. One that has something in it is only used again when resume asks for it.
 func openJobLog(name, subroutine string, resume, failed bool) (*jobLog, error) {
-	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]bool{}}
+	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]uint8{}}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, usage("--job-log %s: %s", name, rootCause(err))
@@ -109,6 +152,7 @@ func (l *jobLog) load(resume, failed bool) error {
 		return usage("--job-log %s: there is a log already: go on with --resume, or remove it", l.name)
 	}
 	good, err := l.read(failed)
+	l.resumed = good > 0
 	if err == nil {
 		err = l.file.Truncate(good)
 	}
@@ -149,7 +193,7 @@ func (l *jobLog) read(failed bool) (good int64, err error) {
 		case ok && runsAgain(status, failed):
 			delete(l.done, key)
 		case ok:
-			l.done[key] = status == statusOK
+			l.done[key] = uint8(statusPlace(status))
 		case err == io.EOF && (good > 0 || beginsLog(line)):
 			return good, nil
 		default:
@@ -194,17 +238,29 @@ func taskOf(subroutine string, task []byte) jobTask {
 	return jobTask(h.Sum(nil)[:16])
 }
 
-// next counts a task that is about to be sent, and says whether it is done already, and whether with ok.
-func (l *jobLog) next(task []byte) (n int, done, ok bool) {
+// expect counts a task that the check of the input has seen.
+func (l *jobLog) expect(task []byte) {
+	if _, done := l.next(task); done != "" {
+		l.expected++
+	}
+}
+
+// checked forgets what expect counted, for the tasks come again.
+func (l *jobLog) checked() { clear(l.seen) }
+
+// next counts a task that is about to be sent, and says how it ended before; empty: it is to be sent.
+func (l *jobLog) next(task []byte) (n int, status string) {
 	t := taskOf(l.subroutine, task)
 	l.seen[t]++
 	n = l.seen[t]
-	ok, done = l.done[jobKey{t, n}]
-	return n, done, ok
+	if place, done := l.done[jobKey{t, n}]; done {
+		status = statusOrder[place]
+	}
+	return n, status
 }
 
 // add records how a task ended; it is not on the disk before flush.
-func (l *jobLog) add(task []byte, n int, status string) {
+func (l *jobLog) add(task []byte, n int, r *record) {
 	if l.err != nil {
 		return
 	}
@@ -215,8 +271,8 @@ func (l *jobLog) add(task []byte, n int, status string) {
 	}
 	l.buf = strconv.AppendInt(append(l.buf, `,"n":`...), int64(n), 10)
 	l.buf = appendJSONString(append(l.buf, `,"subroutine":`...), l.subroutine)
-	l.buf = appendJSONString(append(l.buf, `,"status":`...), status)
-	l.buf = append(l.buf, '}', '\n')
+	l.buf = appendJSONString(append(l.buf, `,"status":`...), r.Status)
+	l.buf = append(appendRunJSON(l.buf, r), '}', '\n')
 }
 
 // flush makes durable what was added: one fsync for all of it. After an error nothing more is written.
@@ -244,42 +300,4 @@ func (l *jobLog) close() error {
 		err = &jobLogError{l.name, closed}
 	}
 	return err
-}
-
-// loggedTasks leaves those tasks out that are done, and knows the others by their number in this run.
-type loggedTasks struct {
-	*commandsFile
-	log     *jobLog
-	jobs    jobs
-	skipped int // set when the tasks have been given out
-	notOK   int // of those skipped
-}
-
-// tasks yields what is still to be done.
-func (t *loggedTasks) tasks(ctx context.Context, yield func(key []byte) bool) {
-	given, sent := 0, 0
-	t.commandsFile.tasks(ctx, func(key []byte) bool {
-		n, done, ok := t.log.next(key)
-		given++
-		if done {
-			t.commandsFile.text(given - 1)
-			t.skipped++
-			if !ok {
-				t.notOK++
-			}
-			return true
-		}
-		t.jobs.put(sent, job{given - 1, key, n})
-		sent++
-		return yield(key)
-	})
-}
-
-// text returns what the output names a task by, and forgets nothing that done needs.
-func (t *loggedTasks) text(index int) string { return t.commandsFile.text(t.jobs.get(index).line) }
-
-// done records the end of a task.
-func (t *loggedTasks) done(index int, status string) {
-	j := t.jobs.take(index)
-	t.log.add(j.key, j.n, status)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"shoal/netio"
 )
@@ -39,12 +40,13 @@ func TestJobLogTornAnywhere(t *testing.T) {
 		if len(l.done) != lines {
 			t.Errorf("%d bytes: %d are done, want %d", size, len(l.done), lines)
 		}
-		l.add([]byte("b:y"), 1, "ok")
+		l.add([]byte("b:y"), 1, &record{Status: "ok", Host: "b", Command: "y", Attempt: 2, Start: time.Unix(0, 0), End: time.Unix(1, 5e6)})
 		if err := l.close(); err != nil {
 			t.Fatal(err)
 		}
 		got, _ := os.ReadFile(name)
-		want := strings.Join(strings.SplitAfter(whole, "\n")[:lines], "") + `{"task":"b:y","n":1,"subroutine":"table","status":"ok"}` + "\n"
+		want := strings.Join(strings.SplitAfter(whole, "\n")[:lines], "") + `{"task":"b:y","n":1,"subroutine":"table","status":"ok",` +
+			`"host":"b","command":"y","attempt":2,"start":"1970-01-01T00:00:00.000Z","end":"1970-01-01T00:00:01.005Z"}` + "\n"
 		if string(got) != want {
 			t.Errorf("%d bytes: the log is\n%s", size, got)
 		}
@@ -72,8 +74,8 @@ func TestJobLogSaysWhatIsDone(t *testing.T) {
 			{"c:z", false},      // of another subroutine
 			{"d:z", false},      // there was none
 		} {
-			if _, done, _ := l.next([]byte(c.task)); done != c.done {
-				t.Errorf("failed ones too %v: %q is done %v, want %v", failed, c.task, done, c.done)
+			if _, status := l.next([]byte(c.task)); (status != "") != c.done {
+				t.Errorf("failed ones too %v: %q is done %q, want %v", failed, c.task, status, c.done)
 			}
 		}
 		_ = l.close()
@@ -115,7 +117,7 @@ func TestJobLogOnFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.add([]byte("a:x"), 1, "ok")
+	l.add([]byte("a:x"), 1, &record{Status: "ok"})
 	var failure *jobLogError
 	if err := l.flush(); !errors.As(err, &failure) || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("the error is %v", err)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -36,18 +38,23 @@ func (c *cli) Help() string {
 
 // process is what a command gets of its surroundings.
 type process struct {
-	ctx    context.Context // ends with the first interrupt
-	stdout *output
-	stderr *os.File
+	ctx       context.Context // ends with the first interrupt
+	interrupt *interrupt
+	stdout    *output
+	stderr    *os.File
 }
 
 // run parses the command line, runs the command, and returns the exit status.
 func run(args []string, stdout, stderr *os.File) int {
 	var c cli
 	exited := -1
+	if os.Getenv(gatewayVariable) == "" { // as if it were not set
+		_ = os.Unsetenv(gatewayVariable)
+	}
 	parser, err := kong.New(&c,
 		kong.Name("shoal"),
 		kong.Description("Batches of tasks, calls, streams and files over a swarm of persistent connections."),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
 		kong.Vars{"version": versionText(), "default_url": netio.DefaultURL},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exited = status }),
@@ -62,15 +69,17 @@ func run(args []string, stdout, stderr *os.File) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "shoal: %v\nTry 'shoal --help', or --help after a command.\n", err)
+		fmt.Fprintf(stderr, "shoal: %v%s\nTry 'shoal --help', or --help after a command.\n", err, addressHint(args))
 		return exitUsage
 	}
 	// A reader that goes away (head, a closed pager) is an error of the write, not the end of the process.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := context.WithCancel(context.Background())
+	p := &process{stdout: newOutput(stdout), stderr: stderr}
+	p.interrupt = &interrupt{exit: os.Exit, output: p.stdout, reloads: k.Command() == "server" && c.Server.Table != ""}
+	ctx, stop := p.interrupt.watch(context.Background())
 	defer stop()
-	err = k.Run(&process{ctx: ctx, stdout: &output{stdout}, stderr: stderr})
-	return exitStatus(err, stderr)
+	p.ctx = ctx
+	return exitStatus(k.Run(p), stderr)
 }
 
 // versionText names the version, and the commit where the build knows it.
@@ -85,27 +94,4 @@ func versionText() string {
 		text += " " + info.GoVersion
 	}
 	return text
-}
-
-// interrupts ends a context with the first interrupt and calls second with the next.
-func interrupts(parent context.Context, second func()) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() { // ends with ctx's cancel function
-		defer signal.Stop(signals)
-		for count := 0; ; count++ {
-			select {
-			case <-signals:
-				if count > 0 {
-					second()
-					return
-				}
-				cancel()
-			case <-parent.Done():
-				return
-			}
-		}
-	}()
-	return ctx, cancel
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,10 @@ type record struct {
 	Response []byte // when the status is ok
 	Error    string // when it is not
 	Elapsed  time.Duration
+
+	Host, Command string    // where tasks have them
+	Attempt       int       // how often it was sent
+	Start, End    time.Time // of the last attempt; zero where it was not sent
 }
 
 // resultWriter writes records in one of three formats. One goroutine owns it; records reach the writer below whole, many at
@@ -37,36 +42,51 @@ type record struct {
 //	response    string  what the task answered; "" when the status is not ok
 //	error       string  what went wrong; "" when the status is ok
 //	elapsed_ms  number  milliseconds from sending to the answer, with three decimals
+//	host        string  of the task; "" where tasks have none, as those of map
+//	command     string  likewise
+//	attempt     number  how often the task was sent; 0: never
+//	start       string  when it was sent last, RFC 3339 in UTC with milliseconds; "" if it was not
+//	end         string  when its answer came
 //
 // A task or response that is not valid UTF-8 stands in task_base64 or response_base64 instead (RFC 4648 section 4).
 //
-// csv has a header line `task,id,status,response,error,elapsed_ms`, then the same as RFC 4180 has it: CRLF line ends, and
-// quotes around a field with a comma, quote, CR or LF. Fields hold the bytes as they are.
+// csv has a header line of these names, then the same as RFC 4180 has it: CRLF line ends, and quotes around a field with a
+// comma, quote, CR or LF. Bytes that are no UTF-8 are written \xNN. What stands in a spreadsheet for a formula is defused
+// where csv-safe is the format: such a field gets an apostrophe before it.
+//
+// Records that are small enough reach a pipe in writes that the system keeps whole, so that several processes may share it.
 type resultWriter struct {
 	w      io.Writer
 	encode func(dst []byte, r *record) []byte
 	buf    []byte
+	most   int // bytes to a write, but for a record that is larger
 	err    error
 }
+
+// csvHeader names the fields; a file that is continued has it already.
+const csvHeader = "task,id,status,response,error,elapsed_ms,host,command,attempt,start,end\r\n"
 
 const (
 	outputBuffer = 64 << 10 // a write every so many bytes, when results come faster than they are flushed
 	keptBuffer   = 1 << 20  // a buffer that one large response has grown beyond this is not kept
 )
 
-// newResultWriter writes to w in the format text, jsonl or csv. With any other, every call of the writer is an error.
+// newResultWriter writes to w in the format text, jsonl, csv or csv-safe. With any other, every call of the writer is an error.
 func newResultWriter(w io.Writer, format string) *resultWriter {
-	rw := &resultWriter{w: w}
+	rw := &resultWriter{w: w, most: outputBuffer}
 	switch format {
 	case "text":
 		rw.encode = appendText
 	case "jsonl":
 		rw.encode = appendJSON
 	case "csv":
-		rw.encode = appendCSV
-		rw.buf = append(rw.buf, "task,id,status,response,error,elapsed_ms\r\n"...)
+		rw.encode = func(dst []byte, r *record) []byte { return appendCSV(dst, r, false) }
+		rw.buf = append(rw.buf, csvHeader...)
+	case "csv-safe":
+		rw.encode = func(dst []byte, r *record) []byte { return appendCSV(dst, r, true) }
+		rw.buf = append(rw.buf, csvHeader...)
 	default:
-		rw.err = fmt.Errorf("output format %q: give text, jsonl or csv", format)
+		rw.err = fmt.Errorf("output format %q: give text, jsonl, csv or csv-safe", format)
 	}
 	return rw
 }
@@ -76,12 +96,24 @@ func (rw *resultWriter) Write(r *record) error {
 	if rw.err != nil {
 		return rw.err
 	}
+	before := len(rw.buf)
 	rw.buf = rw.encode(rw.buf, r)
-	if len(rw.buf) >= outputBuffer {
+	if before > 0 && len(rw.buf) > rw.most {
+		record := rw.buf[before:]
+		rw.buf = rw.buf[:before]
+		if err := rw.Flush(); err != nil {
+			return err
+		}
+		rw.buf = append(rw.buf, record...)
+	}
+	if len(rw.buf) >= rw.most {
 		return rw.Flush()
 	}
 	return nil
 }
+
+// continues says that what is written goes on where another process has stopped: there is no header.
+func (rw *resultWriter) continues() { rw.buf = rw.buf[:0] }
 
 // Flush writes what is buffered. It is due whenever no further result is ready, so that results show as they come.
 func (rw *resultWriter) Flush() error {
@@ -168,7 +200,25 @@ func appendJSON(dst []byte, r *record) []byte {
 	dst = append(dst, `,"error":`...)
 	dst = appendJSONString(dst, strings.ToValidUTF8(r.Error, "\ufffd"))
 	dst = append(dst, `,"elapsed_ms":`...)
-	return append(appendMillis(dst, r.Elapsed), '}', '\n')
+	dst = appendMillis(dst, r.Elapsed)
+	return append(appendRunJSON(dst, r), '}', '\n')
+}
+
+// appendRunJSON appends the members that say where and when a task ran.
+func appendRunJSON(dst []byte, r *record) []byte {
+	dst = appendJSONString(append(dst, `,"host":`...), strings.ToValidUTF8(r.Host, "\ufffd"))
+	dst = appendJSONString(append(dst, `,"command":`...), strings.ToValidUTF8(r.Command, "\ufffd"))
+	dst = strconv.AppendInt(append(dst, `,"attempt":`...), int64(r.Attempt), 10)
+	dst = append(appendTime(append(dst, `,"start":"`...), r.Start), '"')
+	return append(appendTime(append(dst, `,"end":"`...), r.End), '"')
+}
+
+// appendTime appends a time in UTC with milliseconds, nothing for none.
+func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return dst
+	}
+	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
 }
 
 // appendJSONString takes valid UTF-8.
@@ -199,31 +249,48 @@ func appendJSONString[T string | []byte](dst []byte, s T) []byte {
 }
 
 // appendCSV does without encoding/csv, which drops the CR and doubles the line end of a field when it writes CRLF.
-func appendCSV(dst []byte, r *record) []byte {
-	dst = append(appendCSVField(dst, r.Task), ',')
+func appendCSV(dst []byte, r *record, safe bool) []byte {
+	dst = append(appendCSVField(dst, r.Task, safe), ',')
 	dst = append(strconv.AppendInt(dst, int64(r.ID), 10), ',')
-	dst = append(appendCSVField(dst, r.Status), ',')
-	dst = append(appendCSVField(dst, r.Response), ',')
-	dst = append(appendCSVField(dst, r.Error), ',')
-	return append(appendMillis(dst, r.Elapsed), '\r', '\n')
+	dst = append(appendCSVField(dst, r.Status, safe), ',')
+	dst = append(appendCSVField(dst, r.Response, safe), ',')
+	dst = append(appendCSVField(dst, r.Error, safe), ',')
+	dst = append(appendMillis(dst, r.Elapsed), ',')
+	dst = append(appendCSVField(dst, r.Host, safe), ',')
+	dst = append(appendCSVField(dst, r.Command, safe), ',')
+	dst = append(strconv.AppendInt(dst, int64(r.Attempt), 10), ',')
+	dst = append(appendTime(dst, r.Start), ',')
+	return append(appendTime(dst, r.End), '\r', '\n')
 }
 
-func appendCSVField[T string | []byte](dst []byte, s T) []byte {
+// appendCSVField quotes a field if need be. Safe: one that a spreadsheet would take for a formula becomes text.
+func appendCSVField[T string | []byte](dst []byte, s T, safe bool) []byte {
 	start, quoted := len(dst), false
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '"', ',', '\r', '\n':
+	if safe && len(s) > 0 && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
+		dst = append(dst, '\'')
+	}
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+			if r == utf8.RuneError && size == 1 {
+				dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&0xf])
+			} else {
+				dst = append(dst, s[i:i+size]...)
+			}
+			i += size
+			continue
+		case c == '"' || c == ',' || c == '\r' || c == '\n':
 			if !quoted {
 				quoted = true
-				dst = append(append(dst[:start], '"'), s[:i]...)
+				dst = slices.Insert(dst, start, '"')
 			}
 			if c == '"' {
 				dst = append(dst, '"')
 			}
-			dst = append(dst, c)
-		default:
-			dst = append(dst, c)
 		}
+		dst = append(dst, s[i])
+		i++
 	}
 	if quoted {
 		dst = append(dst, '"')

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,8 @@ import (
 )
 
 var sampleRecords = []record{
-	{Task: "137.72.95.0:foo", ID: 1, Status: "ok", Response: []byte("1"), Elapsed: 1000123456 * time.Nanosecond},
+	{Task: "137.72.95.0:foo", ID: 1, Status: "ok", Response: []byte("1"), Elapsed: 1000123456 * time.Nanosecond, Host: "137.72.95.0",
+		Command: "foo", Attempt: 2, Start: time.Unix(1e9, 1e6), End: time.Unix(1e9+1, 2e6)},
 	{Task: `h:a\:b`, ID: 2, Status: "ok", Response: []byte("two\nlines\r\n\tand a \\, a \"quote\", é 世")},
 	{Task: "h:\tx\xff", ID: 3, Status: "ok", Response: []byte("\x00\x1b[2J\x7f\xff\xe2\x82 \u0085 \u2028 \ufffd"), Elapsed: 999},
 	{Task: "h:c", ID: 4, Status: "failed", Error: "no\nroute \\ \xfe", Elapsed: 1500 * time.Microsecond},
@@ -36,20 +38,20 @@ func TestResultWriterGolden(t *testing.T) {
 			"h:c\tfailed\t" + `no\nroute \\ \xfe` + "\n" +
 			"h:d\tlost\t\n" +
 			"h:e\tok\t\n",
-		"jsonl": `{"task":"137.72.95.0:foo","id":1,"status":"ok","response":"1","error":"","elapsed_ms":1000.123}
-{"task":"h:a\\:b","id":2,"status":"ok","response":"two\nlines\r\n\tand a \\, a \"quote\", é 世","error":"","elapsed_ms":0.000}
-{"task_base64":"aDoJeP8=","id":3,"status":"ok","response_base64":"ABtbMkp//+KCIMKFIOKAqCDvv70=","error":"","elapsed_ms":0.001}
-{"task":"h:c","id":4,"status":"failed","response":"","error":"no\nroute \\ ` + "\ufffd" + `","elapsed_ms":1.500}
-{"task":"h:d","id":5,"status":"lost","response":"","error":"","elapsed_ms":0.000}
-{"task":"h:e","id":6,"status":"ok","response":"","error":"","elapsed_ms":0.000}
+		"jsonl": `{"task":"137.72.95.0:foo","id":1,"status":"ok","response":"1","error":"","elapsed_ms":1000.123,"host":"137.72.95.0","command":"foo","attempt":2,"start":"2001-09-09T01:46:40.001Z","end":"2001-09-09T01:46:41.002Z"}
+{"task":"h:a\\:b","id":2,"status":"ok","response":"two\nlines\r\n\tand a \\, a \"quote\", é 世","error":"","elapsed_ms":0.000,"host":"","command":"","attempt":0,"start":"","end":""}
+{"task_base64":"aDoJeP8=","id":3,"status":"ok","response_base64":"ABtbMkp//+KCIMKFIOKAqCDvv70=","error":"","elapsed_ms":0.001,"host":"","command":"","attempt":0,"start":"","end":""}
+{"task":"h:c","id":4,"status":"failed","response":"","error":"no\nroute \\ ` + "\ufffd" + `","elapsed_ms":1.500,"host":"","command":"","attempt":0,"start":"","end":""}
+{"task":"h:d","id":5,"status":"lost","response":"","error":"","elapsed_ms":0.000,"host":"","command":"","attempt":0,"start":"","end":""}
+{"task":"h:e","id":6,"status":"ok","response":"","error":"","elapsed_ms":0.000,"host":"","command":"","attempt":0,"start":"","end":""}
 `,
-		"csv": "task,id,status,response,error,elapsed_ms\r\n" +
-			"137.72.95.0:foo,1,ok,1,,1000.123\r\n" +
-			"h:a\\:b,2,ok,\"two\nlines\r\n\tand a \\, a \"\"quote\"\", é 世\",,0.000\r\n" +
-			"h:\tx\xff,3,ok,\x00\x1b[2J\x7f\xff\xe2\x82 \u0085 \u2028 \ufffd,,0.001\r\n" +
-			"h:c,4,failed,,\"no\nroute \\ \xfe\",1.500\r\n" +
-			"h:d,5,lost,,,0.000\r\n" +
-			"h:e,6,ok,,,0.000\r\n",
+		"csv": csvHeader +
+			"137.72.95.0:foo,1,ok,1,,1000.123,137.72.95.0,foo,2,2001-09-09T01:46:40.001Z,2001-09-09T01:46:41.002Z\r\n" +
+			"h:a\\:b,2,ok,\"two\nlines\r\n\tand a \\, a \"\"quote\"\", é 世\",,0.000,,,0,,\r\n" +
+			"h:\tx\\xff,3,ok,\x00\x1b[2J\x7f\\xff\\xe2\\x82 \u0085 \u2028 \ufffd,,0.001,,,0,,\r\n" +
+			"h:c,4,failed,,\"no\nroute \\ \\xfe\",1.500,,,0,,\r\n" +
+			"h:d,5,lost,,,0.000,,,0,,\r\n" +
+			"h:e,6,ok,,,0.000,,,0,,\r\n",
 	} {
 		t.Run(format, func(t *testing.T) {
 			var out bytes.Buffer
@@ -74,7 +76,7 @@ func TestResultWriterGolden(t *testing.T) {
 
 // A CSV file of no results still says what its columns are; the other formats have nothing to say.
 func TestResultWriterWithoutResults(t *testing.T) {
-	for format, want := range map[string]string{"text": "", "jsonl": "", "csv": "task,id,status,response,error,elapsed_ms\r\n"} {
+	for format, want := range map[string]string{"text": "", "jsonl": "", "csv": csvHeader} {
 		var out bytes.Buffer
 		if err := newResultWriter(&out, format).Flush(); err != nil || out.String() != want {
 			t.Errorf("%s: %q, %v", format, out.String(), err)
@@ -207,14 +209,70 @@ func checkJSON(t *testing.T, r *record) {
 }
 
 func checkCSV(t *testing.T, r *record) {
-	line := appendCSV(nil, r)
+	line := appendCSV(nil, r, false)
+	if !utf8.Valid(line) {
+		t.Fatalf("not UTF-8: %q", line)
+	}
 	fields, err := csv.NewReader(bytes.NewReader(line)).Read()
 	// encoding/csv reads CRLF in quotes as LF; the bytes written are right.
-	lf := func(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
+	lf := func(s string) string {
+		s = strings.ReplaceAll(s, "\r\n", "\n")
+		return strings.NewReplacer("\xff", `\xff`, "\xe2\x82", `\xe2\x82`).Replace(s)
+	}
 	if err != nil || fields[0] != lf(r.Task) || fields[3] != lf(string(r.Response)) || fields[4] != lf(r.Error) {
 		t.Fatalf("%q reads as %q, %v", line, fields, err)
 	}
 }
+
+// What a spreadsheet takes for a formula is text where that was asked for.
+func TestCSVSafe(t *testing.T) {
+	var out bytes.Buffer
+	w := newResultWriter(&out, "csv-safe")
+	for _, response := range []string{"=1+1", "+1", "-1", "@x", "\tx", "x=1", "", "=\"a\",b"} {
+		if err := w.Write(&record{Task: "h:c", Status: "ok", Response: []byte(response)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&out).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, row := range rows[1:] {
+		got = append(got, row[3])
+	}
+	if want := []string{"'=1+1", "'+1", "'-1", "'@x", "'\tx", "x=1", "", "'=\"a\",b"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Records reach a pipe in writes of a size that the system keeps whole.
+func TestResultWriterSmallWrites(t *testing.T) {
+	var sizes []int
+	w := newResultWriter(writerFunc(func(b []byte) (int, error) {
+		sizes = append(sizes, len(b))
+		if b[len(b)-1] != '\n' {
+			t.Errorf("a write ends in %q", b[len(b)-1])
+		}
+		return len(b), nil
+	}), "text")
+	w.most = 4096
+	for n := range 3000 {
+		if err := w.Write(&record{Task: "h:c", Status: "ok", Response: bytes.Repeat([]byte("x"), n%300)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil || slices.Max(sizes) > w.most || len(sizes) > 200 {
+		t.Errorf("writes of %v bytes, %v", sizes, err)
+	}
+}
+
+type writerFunc func(b []byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestSummary(t *testing.T) {
 	for _, c := range []struct {

@@ -14,6 +14,7 @@ const (
 	redrawEvery = 100 * time.Millisecond
 	rateWindow  = 50 // the rate is that of so many redraws, so that it follows what happens now
 	unitBytes   = "bytes"
+	plainWidth  = 1000 // of a line that is no terminal's
 )
 
 // progressOptions say what a progress line counts; the zero value counts tasks without a known end.
@@ -22,6 +23,9 @@ type progressOptions struct {
 	Unit  string // a plural, "tasks" when empty; "bytes" are shown as KiB, MiB, …
 	Total int64  // 0: not known
 	Quiet bool   // --quiet
+
+	Before int64         // of Total: done in an earlier run
+	Plain  time.Duration // where there is no terminal, a line so often; 0: none
 }
 
 // progress is a line on a terminal that is drawn again and again while work goes on. Where the line is not wanted, it only
@@ -42,10 +46,18 @@ type progress struct {
 // newProgress shows progress on w, standard error, when that is a terminal and neither Quiet nor NO_COLOR asks for calm.
 // The caller closes it.
 func newProgress(w *os.File, opts progressOptions) *progress {
-	if opts.Quiet || !mayDraw(w) {
+	switch {
+	case opts.Quiet:
 		return &progress{}
+	case mayDraw(w):
+		opts.Plain = 0
+		p := startProgress(w, opts, func() int { return terminalWidth(w) })
+		p.hidden = func() bool { return inBackground(w) }
+		return p
+	case opts.Plain > 0:
+		return startProgress(w, opts, nil)
 	}
-	return startProgress(w, opts, func() int { return terminalWidth(w) })
+	return &progress{}
 }
 
 func startProgress(w io.Writer, opts progressOptions, width func() int) *progress {
@@ -77,7 +89,11 @@ func (p *progress) close() {
 // redraw is the goroutine of a progress line; close ends it.
 func (p *progress) redraw() {
 	defer close(p.closed)
-	tick := time.NewTicker(redrawEvery)
+	every := redrawEvery
+	if p.opts.Plain > 0 {
+		every = p.opts.Plain
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	type sample struct {
 		at   time.Time
@@ -96,6 +112,10 @@ func (p *progress) redraw() {
 			}
 			if samples = append(samples, sample{now, state.done}); len(samples) > rateWindow {
 				samples = append(samples[:0], samples[1:]...)
+			}
+			if state.done += p.opts.Before; p.opts.Plain > 0 {
+				p.note(state.line(plainWidth))
+				continue
 			}
 			p.draw(state.line(p.width() - 1)) // a full line would wrap on some terminals
 		}

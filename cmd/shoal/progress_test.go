@@ -146,7 +146,7 @@ func TestProgressOffTerminal(t *testing.T) {
 	defer file.Close()
 	p := newProgress(file, progressOptions{Total: 1})
 	p.set(1, 0)
-	if out := (&output{file}); p.beside(out) != out {
+	if out := newOutput(file); p.beside(out) != out {
 		t.Error("a file is written through the progress line")
 	}
 	time.Sleep(2 * redrawEvery)

@@ -3,93 +3,154 @@ package main
 import (
 	"context"
 	"errors"
-	"iter"
 	"time"
 
 	"shoal/netio"
 )
 
 // report is what a person or a program sees of many results: lines on standard output, progress and counts on
-// standard error.
+// standard error, and the job log.
 type report struct {
 	p        *process
+	feed     *taskFeed
 	out      *resultWriter
 	progress *progress
 	summary  summary
-	total    int          // 0: not known
-	log      *loggedTasks // nil: none
+	failed   *failedTasks
 	quiet    bool
 	started  time.Time
+	ordered  bool   // results wait for those of earlier tasks, their ends in the job log do not
+	pending  []task // of ordered results: those that are in the job log and not yet on standard output
 }
 
-func newReport(p *process, format string, total int, quiet bool) *report {
-	pr := newProgress(p.stderr, progressOptions{Total: int64(total), Quiet: quiet})
-	return &report{p: p, out: newResultWriter(pr.beside(p.stdout), format), progress: pr, total: total, quiet: quiet,
-		started: time.Now()}
+func newReport(p *process, client *clientCommand, format string, feed *taskFeed, failed *failedTasks) *report {
+	total := int64(0)
+	if feed.input.all {
+		total = int64(feed.input.total)
+	}
+	pr := newProgress(p.stderr, progressOptions{Total: total, Before: int64(feed.expected()), Quiet: client.Quiet, Plain: client.Stats})
+	r := &report{p: p, feed: feed, out: newResultWriter(pr.beside(p.stdout), format), progress: pr, failed: failed,
+		quiet: client.Quiet, started: time.Now()}
+	if most := p.stdout.atomicWrite(); most > 0 {
+		r.out.most = most
+	}
+	if p.stdout.continued() || !p.stdout.mode.IsRegular() && feed.log != nil && feed.log.resumed {
+		r.out.continues()
+	}
+	return r
 }
 
-// taskSource gives tasks while their answers come, and knows what the output calls them.
-type taskSource interface {
-	tasks(ctx context.Context, yield func(item []byte) bool)
-	text(index int) string
-	failed() error // why there were fewer tasks than there should have been
+// close gives up what the report holds.
+func (r *report) close() {
+	r.progress.close()
+	_ = r.failed.close()
+	r.feed.close()
 }
+
+// swarmConfig is what the swarm of a report is told.
+func (r *report) swarmConfig() netio.SwarmConfig { return netio.SwarmConfig{} }
 
 // patience is how long an interrupted client waits for the gateway to confirm what it cancelled.
 const patience = 3 * time.Second
 
-// mapped maps a subroutine over the tasks and reports the results. When they cannot be written any more, the tasks under
-// way are cancelled, and still counted.
-func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, from taskSource, o netio.MapOptions) error {
+// run maps a subroutine over the tasks, reports the results, and returns the command's outcome.
+func (r *report) run(ctx context.Context, s *netio.Swarm, name string, o netio.MapOptions) error {
+	hurry := func() { _ = s.Close() }
+	r.p.interrupt.hurry.Store(&hurry)
+	r.started = time.Now()
+	return r.end(ctx, r.mapped(ctx, s, name, o))
+}
+
+// mapped reports each result. When they cannot be written any more, the tasks under way are cancelled, and still counted.
+func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, o netio.MapOptions) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
+		r.feed.input.stop()
 		// A gateway that does not answer holds nobody up for longer.
 		time.AfterFunc(patience, func() { _ = s.Close() })
 	})()
-	tasks := func(yield func([]byte) bool) { from.tasks(ctx, yield) }
-	err := r.results(s.MapWith(ctx, name, tasks, o), from.text, cancel)
-	return errors.Join(err, from.failed())
-}
-
-// results prints each result; task gives the text of an item. A write that fails calls cancel, and only counts from there.
-func (r *report) results(results iter.Seq2[netio.Result, error], task func(index int) string, cancel func()) error {
+	if r.ordered = o.Ordered && r.feed.log != nil; r.ordered {
+		o.Arrived = r.logEarly
+	}
 	var done, failed int64
-	for result, err := range results {
-		rec := record{Task: task(result.Index), ID: result.Index, Status: netio.StatusOf(err).String(),
-			Response: result.Body, Elapsed: result.Elapsed}
+	for result, err := range s.MapWith(ctx, name, r.feed.items(), o) {
+		t := r.feed.take(result.Index)
+		rec := r.record(t, &result, err)
 		if err != nil {
-			rec.Error = errorText(err)
 			failed++
+			if rec.Status != "canceled" || ctx.Err() == nil {
+				r.failed.add(&rec)
+			}
 		}
 		done++
 		r.summary.add(&rec)
-		err := r.out.Write(&rec)
-		if r.log != nil {
-			r.log.done(result.Index, rec.Status)
-		}
-		if err == nil && !result.More {
-			err = r.flush()
-		}
-		if err != nil {
+		if err := r.write(t, &rec, result.More); err != nil {
 			cancel()
 		}
 		r.progress.set(done, failed)
 	}
+	return errors.Join(r.flush(), r.feed.failed())
+}
+
+// record is what is said of a result.
+func (r *report) record(t task, result *netio.Result, err error) record {
+	rec := record{Task: t.text, ID: t.id, Status: netio.StatusOf(err).String(), Response: result.Body, Elapsed: result.Elapsed,
+		Attempt: int(result.Attempt), Start: result.Start(), End: result.End()}
+	rec.Host, rec.Command = r.feed.input.format.split(t.key)
+	if err != nil {
+		rec.Error = errorText(err)
+	}
+	return rec
+}
+
+// write writes a result, and logs it.
+func (r *report) write(t task, rec *record, more bool) error {
+	err := r.out.Write(rec)
+	switch {
+	case r.feed.log == nil:
+	case r.ordered:
+		r.pending = append(r.pending, t)
+	default:
+		r.feed.log.add(t.key, t.n, rec)
+	}
+	if err == nil && more {
+		return nil
+	}
 	return r.flush()
 }
 
-// flush writes what is buffered. Results go first: what the log has is done for good.
+// flush writes what is buffered. Results go first: what the log has is done for good. Only where results wait for those of
+// earlier tasks does the log have them already, and is told when they could not be written.
 func (r *report) flush() error {
 	err := r.out.Flush()
+	log := r.feed.log
 	switch {
-	case r.log == nil:
+	case log == nil:
+		return err
 	case err == nil:
-		err = r.log.log.flush()
-	default:
-		r.log.log.drop()
+		r.pending = r.pending[:0]
+		return log.flush()
+	case !r.ordered:
+		log.drop()
+		return err
 	}
+	for _, t := range r.pending {
+		log.add(t.key, t.n, &record{Status: statusUnwritten})
+	}
+	r.pending = r.pending[:0]
+	_ = log.flush() // what went wrong first is said
 	return err
+}
+
+// logEarly records how a task ended whose result waits for those of earlier tasks.
+func (r *report) logEarly(result netio.Result, err error) {
+	t := r.feed.get(result.Index)
+	rec := r.record(t, &result, err)
+	r.feed.log.add(t.key, t.n, &rec)
+	if !result.More {
+		_ = r.feed.log.flush() // the error stays, and flush returns it
+	}
 }
 
 // errorText returns what the subroutine or shoal said, without what the status says already.
@@ -107,17 +168,23 @@ func errorText(err error) string {
 // end prints the counts and returns the command's outcome.
 func (r *report) end(ctx context.Context, err error) error {
 	r.summary.elapsed = time.Since(r.started)
-	if r.log != nil {
-		r.summary.done, r.summary.doneNotOK = r.log.skipped, r.log.notOK
+	r.summary.before = r.feed.before()
+	r.summary.skipped = int(r.feed.input.skipped.Load())
+	r.summary.hadEnough = hadEnough(err)
+	if r.feed.input.all {
+		r.summary.unsent = max(0, r.feed.input.total-r.summary.total-r.summary.before.tasks)
 	}
-	r.summary.unsent = max(0, r.total-r.summary.total-r.summary.done)
 	r.progress.close()
 	if !r.quiet {
+		r.failed.write(r.p.stderr)
 		_ = r.summary.write(r.p.stderr)
+	}
+	if failed := r.failed.close(); err == nil {
+		err = failed
 	}
 	switch {
 	case ctx.Err() != nil:
-		return &exitError{status: exitInterrupted}
+		return r.p.interruptedWith(err)
 	case err != nil && !hadEnough(err):
 		return err
 	case r.summary.exitCode() != exitOK:

@@ -47,7 +47,8 @@ func (c *serverCommand) Help() string {
   shoal server --demo
   shoal server --listen tcp://127.0.0.1:0 --listen unix:///tmp/shoal.sock --ready-file /tmp/shoal.ready
 
-The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short.`
+The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short; the exit status is 4 then, as after --drain-timeout. SIGHUP
+reads the table again; without a table it ends the server, as does the end of its terminal.`
 }
 
 // Run serves until an interrupt, or until a client stops the gateway.
@@ -97,11 +98,13 @@ func (c *serverCommand) Run(p *process) error {
 	}
 	drain, cutShort := context.WithCancel(context.Background())
 	defer cutShort()
-	ctx, stop := interrupts(p.ctx, cutShort)
-	defer stop()
+	hurry := func() { cutShort() }
+	p.interrupt.hurry.Store(&hurry)
 	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP) // before anybody can know that we are here
-	defer signal.Stop(reload)
+	if p.interrupt.reloads {
+		signal.Notify(reload, syscall.SIGHUP) // before anybody can know that we are here
+		defer signal.Stop(reload)
+	}
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
 	}
@@ -115,11 +118,12 @@ func (c *serverCommand) Run(p *process) error {
 		}
 		defer os.Remove(c.ReadyFile)
 	}
-	c.serve(ctx, gw, table, reload, log)
+	c.serve(p.ctx, gw, table, reload, log)
 	drain, cancel := context.WithTimeout(drain, c.DrainTimeout)
 	defer cancel()
 	if err := gw.Shutdown(drain); err != nil {
 		log.Warn("stopped before all was done", "error", err)
+		return &exitError{status: exitUnknown}
 	}
 	return nil
 }
@@ -133,10 +137,6 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *net
 		case <-gw.StopAsked():
 			return
 		case <-reload:
-			if table == nil {
-				log.Warn("SIGHUP: there is no table to read again")
-				continue
-			}
 			entries, err := readTable(c.Table, c.AllowDuplicates)
 			if err != nil {
 				log.Error("table not read again; the old one stays", "file", c.Table, "error", err)

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
 // statusLine is a line on a terminal that is drawn again and again in its own place, and makes way for lines of results.
 // All methods are safe for concurrent use.
 type statusLine struct {
-	w io.Writer // nil: never drawn
+	w      io.Writer   // nil: never drawn
+	hidden func() bool // whether the terminal is somebody else's now; nil: never
 
 	mu    sync.Mutex // guards what stands on the terminal, and keeps results and the line apart
 	drawn string
@@ -26,13 +28,21 @@ func (l *statusLine) draw(line string) {
 }
 
 func (l *statusLine) drawLocked(line string) {
-	if l.w == nil || line == l.drawn {
+	if l.w == nil || line == l.drawn || l.hidden != nil && l.hidden() {
 		return
 	}
 	l.drawn = line
 	const eraseLine = "\r\x1b[K"
 	// An error here means that the terminal has gone; the work goes on without it.
 	_, _ = io.WriteString(l.w, eraseLine+line)
+}
+
+// note prints a line that stays.
+func (l *statusLine) note(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drawLocked("")
+	_, _ = io.WriteString(l.w, line+"\n")
 }
 
 // beside returns a writer to o for lines that may come while the line is drawn, results for example. Where o is a terminal
@@ -61,6 +71,12 @@ func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd()
 // mayDraw reports whether f is a terminal on which lines may be drawn again and again.
 func mayDraw(f *os.File) bool {
 	return isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// inBackground reports whether a terminal belongs to other processes now: to a shell, say, that waits for a command.
+func inBackground(f *os.File) bool {
+	foreground, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
+	return err == nil && foreground != unix.Getpgrp()
 }
 
 // terminalWidth returns the columns of a terminal, or a guess.

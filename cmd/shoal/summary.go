@@ -19,12 +19,11 @@ var statusOrder = [...]string{statusOK, "failed", "panicked", "timeout", "cancel
 
 // summary counts results for the closing line. Useful at zero; one goroutine owns it.
 type summary struct {
-	elapsed time.Duration // set by the caller before the summary is shown
-	skipped int           // malformed lines that were not sent
-	unsent  int           // tasks that were not sent either, since the run was interrupted
-	done    int           // tasks that were not sent, since the job log has them
-	// Those of them that did not end with ok.
-	doneNotOK int
+	elapsed   time.Duration // set by the caller before the summary is shown
+	skipped   int           // malformed lines that were not sent
+	unsent    int           // tasks that were not sent either, since the run was interrupted
+	before    doneBefore    // tasks that were not sent, since the job log has them
+	hadEnough bool          // whoever reads the results has gone: what was cancelled by that counts for nothing
 
 	total   int
 	counts  [len(statusOrder)]int
@@ -33,15 +32,32 @@ type summary struct {
 	lastPos int  // where the last status stands: most results have the same as the one before
 }
 
+// statusPlace is where a status stands in statusOrder.
+func statusPlace(name string) int {
+	for i, status := range statusOrder {
+		if status == name {
+			return i
+		}
+	}
+	return len(statusOrder) - 1
+}
+
+// exitOf is the exit status that a task's status asks for. That of an unknown outcome is above that of a failure, because such
+// a task may have run: whoever runs the rest again must look first.
+func exitOf(status string) int {
+	switch status {
+	case statusOK:
+		return exitOK
+	case "timeout", "lost":
+		return exitUnknown
+	}
+	return exitFailed
+}
+
 func (s *summary) add(r *record) {
 	s.total++
 	if statusOrder[s.lastPos] != r.Status {
-		s.lastPos = len(statusOrder) - 1
-		for i, status := range statusOrder {
-			if status == r.Status {
-				s.lastPos = i
-			}
-		}
+		s.lastPos = statusPlace(r.Status)
 	}
 	s.counts[s.lastPos]++
 	if r.Status == statusOK && !s.noSum {
@@ -66,10 +82,10 @@ func (s *summary) String() string {
 	if s.counts[0] > 0 && !s.noSum {
 		fmt.Fprintf(&b, "; sum %s", s.sum.String())
 	}
-	if s.done > 0 {
-		fmt.Fprintf(&b, "; %s done before", counted(s.done, "task"))
-		if s.doneNotOK > 0 {
-			fmt.Fprintf(&b, ", %d not with ok: --resume-failed runs these again", s.doneNotOK)
+	if s.before.tasks > 0 {
+		fmt.Fprintf(&b, "; %s done before", counted(s.before.tasks, "task"))
+		if s.before.notOK > 0 {
+			fmt.Fprintf(&b, ", %d not with ok: --resume-failed runs these again", s.before.notOK)
 		}
 	}
 	if s.unsent > 0 {
@@ -86,22 +102,19 @@ func (s *summary) write(w io.Writer) error {
 	return err
 }
 
-// exitCode is that of the process when nothing else went wrong: 0 when every task is ok, 3 when some are not, 4 when some
-// timed out or were lost. 4 wins over 3, because such a task may have run: whoever runs the rest again must look first.
+// exitCode is that of the process when nothing else went wrong: 0 when every task of the whole job is ok, 4 when some timed
+// out or were lost, else 3.
 func (s *summary) exitCode() int {
-	ok := 0
+	code := s.before.exit
 	for i, status := range statusOrder {
-		switch {
-		case (status == "timeout" || status == "lost") && s.counts[i] > 0:
-			return 4
-		case status == statusOK:
-			ok = s.counts[i]
+		if s.counts[i] > 0 && !(s.hadEnough && status == "canceled") {
+			code = max(code, exitOf(status))
 		}
 	}
-	if ok < s.total || s.unsent > 0 {
-		return 3
+	if s.unsent > 0 && !s.hadEnough {
+		code = max(code, exitFailed)
 	}
-	return 0
+	return code
 }
 
 // decimalSum adds decimal numbers without loss. Useful at zero.

@@ -25,22 +25,26 @@ type command struct {
 // parseCommands reads a whole commands file as `shoal client run` does.
 func parseCommands(r io.Reader, skipInvalid bool) (commands []command, skipped int, err error) {
 	data, readErr := io.ReadAll(r)
-	first := io.Reader(bytes.NewReader(data))
+	first := io.ReadSeeker(bytes.NewReader(data))
 	if readErr != nil {
-		first = io.MultiReader(first, iotest.ErrReader(readErr))
+		first = struct {
+			io.Reader
+			io.Seeker
+		}{io.MultiReader(first, iotest.ErrReader(readErr)), first}
 	}
-	c := &commandsFile{name: "f", in: bytes.NewReader(data), size: int64(len(data))}
-	if c.total, c.skipped, err = checkCommands("f", first, skipInvalid); err != nil {
+	in := &taskInput{ctx: context.Background(), flags: inputFlags{SkipInvalid: skipInvalid}, format: hostCommand, all: true,
+		names: "f", sources: []*taskSource{{name: "f", checked: newCheckedFile(first, 0)}}}
+	if err = in.check(nil); err != nil {
 		return nil, 0, err
 	}
-	c.tasks(context.Background(), func(key []byte) bool {
-		commands = append(commands, command{c.text(len(commands)), key})
+	err = in.tasks(func(text string, key []byte) bool {
+		commands = append(commands, command{text, key})
 		return true
 	})
-	if len(commands) != c.total {
-		return nil, 0, fmt.Errorf("%d tasks, then %d", c.total, len(commands))
+	if len(commands) != in.total {
+		return nil, 0, fmt.Errorf("%d tasks, then %d", in.total, len(commands))
 	}
-	return commands, c.skipped, c.failed()
+	return commands, int(in.skipped.Load()), err
 }
 
 func TestParseCommands(t *testing.T) {
@@ -55,7 +59,8 @@ func TestParseCommands(t *testing.T) {
 		{"CRLF, BOM, comments", "\ufeffa:b\r\n\r\n# c:d\r\ne:f", false, "a:b a:b\ne:f e:f\n", 0},
 		{"escapes", `a:C\:\x\\y` + "\n", false, `a:C\:\x\\y a:C\:\\x\\y` + "\n", 0},
 		{"IPv6", "[::1]:foo\n\\:\\:1:foo\n", false, "[::1]:foo [::1]:foo\n\\:\\:1:foo [::1]:foo\n", 0},
-		{"nothing is trimmed", " a: b ", false, " a: b   a: b \n", 0},
+		{"lines are trimmed", " a: b \n\tc:d # e\t\n  # f:g\n \t\n", false, "a: b a: b\nc:d # e c:d # e\n", 0},
+		{"one host, one key", "Node-A:Up\n[2001:DB8:0::1]:Up\n", false, "Node-A:Up node-a:Up\n[2001:DB8:0::1]:Up [2001:db8::1]:Up\n", 0},
 		{"skipped", "bad\na:b\na:b:c\n:d\n\ne:f\n", true, "a:b a:b\ne:f e:f\n", 3},
 		{"nothing to skip", "a:b\n", true, "a:b a:b\n", 0},
 	} {
@@ -134,32 +139,37 @@ func TestParseCommandsAcrossChunks(t *testing.T) {
 	}
 }
 
-// What is sent is what was checked: a file that grows meanwhile is read as far as it was, one that has changed is an error.
+// What is sent is what was checked: a file that grows meanwhile is read as far as it was, one that has changed is an error,
+// and no block that has is read.
 func TestCommandsFileChanges(t *testing.T) {
+	block := strings.Repeat("a:b\n", checkedBlock/4)
 	for _, c := range []struct {
-		name, then string
-		tasks      int
-		failed     bool
+		name, was, then string
+		tasks           int
+		failed          bool
 	}{
-		{"the same", "a:b\nc:d\n", 2, false},
-		{"longer", "a:b\nc:d\ne:f\nbad\n", 2, false},
-		{"shorter", "a:b\n", 1, true},
-		{"fewer tasks", "a:b\nbad\n", 1, true},
+		{"the same", "a:b\nc:d\n", "a:b\nc:d\n", 2, false},
+		{"longer", "a:b\nc:d\n", "a:b\nc:d\ne:f\nbad\n", 2, false},
+		{"shorter", "a:b\nc:d\n", "a:b\n", 0, true},
+		{"another task", "a:b\nc:d\n", "a:b\nc:e\n", 0, true},
+		{"another task further on", block + "c:d\n", block + "c:e\n", checkedBlock / 4, true},
+		{"whole blocks", block + block, block + block, checkedBlock / 2, false},
+		{"empty", "a:b\n", "", 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			name := file(t, "a:b\nc:d\n")
-			commands, err := openCommands(name, false)
+			name := file(t, c.was)
+			in, err := openTasks(t.Context(), []string{name}, inputFlags{}, hostCommand, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer commands.close()
+			defer in.close()
 			if err := os.WriteFile(name, []byte(c.then), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			got := 0
-			commands.tasks(t.Context(), func([]byte) bool { got++; return true })
-			if got != c.tasks || (commands.failed() != nil) != c.failed {
-				t.Errorf("%d tasks, %v", got, commands.failed())
+			err = in.tasks(func(string, []byte) bool { got++; return true })
+			if got != c.tasks || errors.Is(err, errChanged) != c.failed || errors.Is(err, netio.ErrBadFile) != c.failed {
+				t.Errorf("%d tasks, %v", got, err)
 			}
 		})
 	}
@@ -177,15 +187,49 @@ func TestCommandsFileFromItsOffset(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Stdin = f
-	commands, err := openCommands("-", false)
+	in, err := openTasks(t.Context(), []string{"-"}, inputFlags{}, hostCommand, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer commands.close()
+	defer in.close()
 	var got []string
-	commands.tasks(t.Context(), func(key []byte) bool { got = append(got, string(key)); return true })
-	if fmt.Sprint(got) != "[a:b c:d]" || commands.failed() != nil || commands.text(1) != "c:d" {
-		t.Errorf("%q, %v", got, commands.failed())
+	err = in.tasks(func(text string, key []byte) bool { got = append(got, text+" "+string(key)); return true })
+	if fmt.Sprint(got) != "[a:b a:b c:d c:d]" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A pipe is checked as far as it has come; then its lines are sent as they come, up to one that is malformed.
+func TestTasksFromPipe(t *testing.T) {
+	open := func(t *testing.T, written string) (in *taskInput, w *os.File, err error) {
+		stdin := os.Stdin
+		t.Cleanup(func() { os.Stdin = stdin })
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+		os.Stdin = r
+		_, _ = w.WriteString(written)
+		in, err = openTasks(t.Context(), []string{file(t, "f:x\n"), "-"}, inputFlags{}, hostCommand, nil)
+		return in, w, err
+	}
+	if _, _, err := open(t, "a:b\nbad\n"); !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":2: no colon") {
+		t.Errorf("a bad line that is there: %v", err)
+	}
+	in, w, err := open(t, "a:b\nc:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err = in.tasks(func(_ string, key []byte) bool {
+		if got = append(got, string(key)); len(got) == 2 { // what is there is taken before more is written
+			_, _ = w.WriteString("d\nbad\ne:f\n")
+		}
+		return true
+	})
+	if fmt.Sprint(got) != "[f:x a:b c:d]" || !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":3: nothing from here on was sent") || in.all {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
