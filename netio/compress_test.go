@@ -2,6 +2,8 @@ package netio
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -94,18 +96,111 @@ func TestCompressionOnlyWhereItShrinks(t *testing.T) {
 	}
 }
 
+// compressingHello is a hello that wants both compressions.
+func compressingHello() proto.Hello {
+	h := helloFor()
+	h.Features = proto.FeatureS2 | proto.FeatureZstd
+	return h
+}
+
+// What only one side wants is not agreed on, and a frame compressed all the same is malformed.
+func TestCompressionNotAgreed(t *testing.T) {
+	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", task{0, strings.Repeat("x", 5000)}), proto.CompressS2)
+	if !ok {
+		t.Fatal("not compressed")
+	}
+	for _, c := range []struct {
+		gateway Compression
+		hello   proto.Hello
+	}{{CompressNone, compressingHello()}, {CompressZstd, helloFor()}} {
+		p := connect(t, startGateway(t, GatewayConfig{Compress: c.gateway})).greet(c.hello)
+		if p.welcome.Features != 0 {
+			t.Errorf("gateway %q: features %b", c.gateway, p.welcome.Features)
+		}
+		p.write(frame)
+		if text := p.goodbye(proto.GoodbyeMalformed); !strings.Contains(text, "not agreed") {
+			t.Errorf("goodbye says %q", text)
+		}
+	}
+	said := make(chan proto.Goodbye, 1)
+	url := fakeGateway(t, func(p *raw) {
+		_, _ = p.conn.Write(frame)
+		said <- goodbyeFrom(p)
+	})
+	s := dial(t, url, &SwarmConfig{Connections: 1, Compress: CompressS2})
+	if bye := within(t, "goodbye", said); bye.Code != proto.GoodbyeMalformed {
+		t.Errorf("goodbye %v: %s", bye.Code, bye.Text)
+	}
+	_ = s.Close()
+}
+
+// frameCounter is a laneOwner that counts frames.
+type frameCounter struct{ frames int }
+
+func (c *frameCounter) frame(proto.Frame) error { c.frames++; return nil }
+func (c *frameCounter) burst()                  {}
+func (c *frameCounter) space(bool)              {}
+func (c *frameCounter) detached(*link)          {}
+
+// An event loop expands no more of one connection in a turn than its share; what is left gets turns of its own.
+func TestExpansionInTurns(t *testing.T) {
+	body := make([]byte, 200<<10) // shrinks by a little less than is taken
+	rng := rand.NewChaCha8([32]byte{1})
+	_, _ = rng.Read(body[:1000])
+	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", task{0, string(body)}), proto.CompressZstd)
+	if !ok || len(frame) > 2000 {
+		t.Fatalf("%d bytes, compressed: %v", len(frame), ok)
+	}
+	const frames = 20 // too few for an ack of their own
+	var owner frameCounter
+	var l lane
+	l.init(&owner, 4<<20, 1<<20)
+	l.features = proto.FeatureZstd
+	k := &link{turns: true}
+	l.link = k
+	src, turns := bytes.Repeat(frame, frames), 0
+	if err := k.arrived(src, &l); err != nil {
+		t.Fatal(err)
+	}
+	for turns = 1; owner.frames < frames && turns < frames; turns++ {
+		if most := turns * (mostExpanded/len(body) + 1); owner.frames > most {
+			t.Fatalf("%d frames in %d turns", owner.frames, turns)
+		}
+		if err := k.arrived(nil, &l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if owner.frames != frames || k.in != nil {
+		t.Errorf("%d frames in %d turns", owner.frames, turns)
+	}
+
+	g := startGateway(t, GatewayConfig{Compress: CompressZstd}) // whose loops take the turns
+	p := connect(t, g).greet(compressingHello())
+	var all []byte
+	for id := range uint32(frames) {
+		frame, _ := proto.AppendCompressed(nil, tasksFrame(0, "no such", task{id, string(body)}), proto.CompressZstd)
+		all = append(all, frame...)
+	}
+	p.write(all)
+	p.results(frames)
+	p.echo()
+}
+
 func TestCompressedTasksTaken(t *testing.T) {
-	g := startGateway(t, GatewayConfig{})
+	g := startGateway(t, GatewayConfig{Compress: CompressS2})
+	g.HandleCall("same", func(_ context.Context, in []byte) ([]byte, error) {
+		return fmt.Append(nil, string(in) == strings.Repeat("x", 5000)), nil
+	})
 	for _, c := range []proto.Compression{proto.CompressS2, proto.CompressZstd} {
-		p := connect(t, g).greet(helloFor())
+		p := connect(t, g).greet(compressingHello())
 		body := strings.Repeat("x", 5000)
-		frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", task{0, body}), c)
+		frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "same", task{0, body}), c)
 		if !ok {
 			t.Fatal("not compressed")
 		}
 		p.write(frame)
-		if r := p.results(1)[0]; string(r.Body) != body {
-			t.Errorf("compression %d: %d bytes", c, len(r.Body))
+		if r := p.results(1)[0]; string(r.Body) != "true" {
+			t.Errorf("compression %d: %v", c, r)
 		}
 	}
 }

@@ -174,6 +174,8 @@ func goodbyeFor(err error) (proto.Goodbye, bool) {
 	switch {
 	case errors.Is(err, proto.ErrMalformed), errors.Is(err, proto.ErrTooLarge), errors.Is(err, proto.ErrNotShoal):
 		return proto.Goodbye{Code: proto.GoodbyeMalformed, Text: err.Error()}, true
+	case errors.Is(err, ErrSlow):
+		return proto.Goodbye{Code: proto.GoodbyeSlow, Text: err.Error()}, true
 	case errors.Is(err, ErrIdle):
 		return proto.Goodbye{Code: proto.GoodbyeIdle, Text: err.Error()}, true
 	}

@@ -39,7 +39,9 @@ type GatewayConfig struct {
 	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
 	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
 
-	Compress     Compression   // of what is sent, where it shrinks and the client can expand it; default none
+	// Compress is how what is sent is compressed where it shrinks and the client wants it. Clients may compress too then, either
+	// way. Default none: compressed frames are neither sent nor taken.
+	Compress     Compression
 	AllowStop    bool          // clients may stop the gateway
 	Interceptors []Interceptor // around each subroutine, the first outermost
 	Logger       *slog.Logger  // default: none

@@ -140,11 +140,12 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 	resumed := hello.Resume && h.remote.Load() != nil
 	welcome := proto.Welcome{
 		Version: proto.Version, Resumed: resumed, Draining: g.draining.Load(),
-		Features: hello.Features & (proto.FeatureS2 | proto.FeatureZstd), FrameLimit: uint32(g.config.FrameLimit),
+		Features: hello.Features & g.config.Compress.features(), FrameLimit: uint32(g.config.FrameLimit),
 		StreamCredit: uint32(g.config.StreamCredit), Window: uint32(g.config.Window), Streams: uint32(g.config.Streams),
 		WindowBytes: uint64(g.config.WindowBytes), IdleTimeout: uint32(g.config.IdleTimeout.Milliseconds()),
 		Life: g.life, Received: h.received.Load(),
 	}
+	h.features = welcome.Features
 	received := hello.Received
 	if !resumed {
 		received = 0

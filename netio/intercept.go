@@ -101,6 +101,14 @@ const (
 	CompressZstd Compression = "zstd"
 )
 
+// features returns the bits of the handshake: who compresses nothing wants nothing to expand either.
+func (c Compression) features() uint32 {
+	if c.wire() == proto.CompressNone {
+		return 0
+	}
+	return proto.FeatureS2 | proto.FeatureZstd
+}
+
 func (c Compression) wire() proto.Compression {
 	switch c {
 	case CompressS2:

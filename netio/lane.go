@@ -27,6 +27,7 @@ type lane struct {
 	recvMu   sync.Mutex    // held while received bytes are handled; taken before mu
 	received atomic.Uint64 // bytes of whole sequenced frames received; written under recvMu
 	limit    int           // our frame limit
+	features uint32        // compressions that were agreed on; the reader's
 
 	mu       sync.Mutex // guards what follows
 	link     *link      // nil: no connection now
@@ -67,6 +68,9 @@ const (
 	mostWrite = 512 << 10 // bytes in one write: control frames get their turn between two
 	// mostControl bounds the control frames for a peer that does not read: it gets no more pongs and acks than this.
 	mostControl = 64 << 10
+	// mostExpanded is how many bytes an event loop expands of one connection before others get their turn, and at least one
+	// frame.
+	mostExpanded = 1 << 20
 	// streamAhead bounds what streams put before the frames of others: a chunk waits while so much is unsent.
 	streamAhead = 256 << 10
 )
@@ -206,7 +210,8 @@ func monotonic() int64 { return int64(time.Since(epoch)) + 1 }
 // errDetached ends the reading of a link that the lane has let go of.
 var errDetached = errors.New("connection was replaced")
 
-// receive handles the whole frames at the start of src, which have come by k: lane is a receiver.
+// receive handles the whole frames at the start of src, which have come by k: lane is a receiver. It leaves those to
+// another turn that come after mostExpanded, where k has turns.
 func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 	l.recvMu.Lock()
 	defer l.recvMu.Unlock()
@@ -217,7 +222,7 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 		return 0, 0, errDetached
 	}
 	l.lastRead.Store(monotonic())
-	for {
+	for expanded := 0; !k.turns || expanded < mostExpanded; {
 		f, size, err := proto.ParseFrame(src[consumed:], l.limit)
 		if err != nil {
 			return consumed, 0, err
@@ -225,9 +230,11 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 		if size == 0 {
 			break
 		}
-		if err := l.handle(f); err != nil {
+		n, err := l.handle(f)
+		if err != nil {
 			return consumed, 0, err
 		}
+		expanded += n
 		consumed += size
 		if f.Kind.Sequenced() {
 			l.received.Add(uint64(size))
@@ -244,22 +251,25 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 	return consumed, need, err
 }
 
-// handle expands a frame if need be and passes it on.
-func (l *lane) handle(f proto.Frame) error {
-	if f.Compression() == proto.CompressNone {
-		return l.dispatch(f)
+// handle expands a frame if need be and passes it on. It returns how many bytes it has expanded.
+func (l *lane) handle(f proto.Frame) (size int, err error) {
+	c := f.Compression()
+	if c == proto.CompressNone {
+		return 0, l.dispatch(f)
 	}
-	size, err := proto.ExpandedSize(f, l.limit)
-	if err != nil {
-		return err
+	if c.Feature()&l.features == 0 {
+		return 0, fmt.Errorf("%w: %v was not agreed on", proto.ErrMalformed, c)
+	}
+	if size, err = proto.ExpandedSize(f, l.limit); err != nil {
+		return 0, err
 	}
 	b := newBuffer(size)
 	defer b.free()
 	b.b = b.b[:size]
 	if err := proto.Expand(b.b, f); err != nil {
-		return err
+		return 0, err
 	}
-	return l.dispatch(proto.Frame{Kind: f.Kind, Flags: f.Flags, Payload: b.b})
+	return size, l.dispatch(proto.Frame{Kind: f.Kind, Flags: f.Flags, Payload: b.b})
 }
 
 // dispatch handles control frames and leaves the others to the owner.

@@ -1,10 +1,12 @@
 package netio
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/engine"
 	"shoal/proto"
 )
 
@@ -14,7 +16,8 @@ import (
 // A link that waits for bytes holds no buffer. It keeps what is left of a frame until the rest has come, with room for no
 // more than twice what is there.
 type link struct {
-	deaf atomic.Bool // what arrives is dropped: nothing is handled any more
+	deaf  atomic.Bool // what arrives is dropped: nothing is handled any more
+	turns bool        // an event loop reads it: what arrives is handled in turns; set by open
 
 	in   *buffer // bytes that have arrived and are not consumed; nil: none; the reader's
 	need int     // bytes that in has to hold before there is a frame; 0: not known; the reader's
@@ -49,6 +52,7 @@ func (k *link) open(c carrier) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.carrier = c
+	_, k.turns = c.(*engine.Conn)
 	if k.closed {
 		c.Close()
 	}
@@ -121,22 +125,33 @@ type receiver interface {
 	receive(k *link, src []byte) (consumed, need int, err error)
 }
 
-// arrived passes on what has arrived, with what was left before. Src is the caller's.
+// mostBehind bounds what has arrived and waits for a turn: a peer that keeps to its windows has less under way.
+const mostBehind = 32 << 20
+
+// arrived passes on what has arrived, with what was left before. Src is the caller's. Where whole frames are left it asks
+// for another turn.
 func (k *link) arrived(src []byte, r receiver) error {
 	if k.deaf.Load() {
 		k.free()
+		return nil
+	}
+	if k.in == nil && len(src) == 0 {
 		return nil
 	}
 	if k.in == nil {
 		consumed, need, err := r.receive(k, src)
 		if err == nil && consumed < len(src) {
 			k.keep(src[consumed:], need)
+			k.askTurn()
 		}
 		return err
 	}
 	k.keep(src, k.need)
 	if len(k.in.b) < k.need {
 		return nil
+	}
+	if len(k.in.b) > max(mostBehind, 2*k.need) {
+		return fmt.Errorf("%w: %d bytes wait to be expanded", ErrSlow, len(k.in.b))
 	}
 	consumed, need, err := r.receive(k, k.in.b)
 	if err != nil {
@@ -149,7 +164,18 @@ func (k *link) arrived(src []byte, r receiver) error {
 	}
 	k.need = need
 	k.in.b = k.in.b[:copy(k.in.b, rest)]
+	k.askTurn()
 	return nil
+}
+
+// askTurn asks the event loop for another turn if there is a whole frame.
+func (k *link) askTurn() {
+	if k.need == 0 || len(k.in.b) < k.need {
+		return
+	}
+	if ec, ok := k.carrier.(*engine.Conn); ok {
+		ec.AskTurn()
+	}
 }
 
 // keep appends to what is left of a frame of which need bytes are to come in all.

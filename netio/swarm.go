@@ -29,10 +29,12 @@ type SwarmConfig struct {
 	OnRestart RestartPolicy // what becomes of tasks with unknown outcome when the gateway restarted; default RestartReport
 	NoSession bool          // do without resuming: what is under way when a connection ends, even by a drain, ends as lost
 
-	FrameLimit   int         // bytes of the largest frame taken; default 4 MiB
-	SendBuffer   int         // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
-	StreamCredit int         // bytes that a subroutine may send on a stream before they are consumed, at first: see Stream; default 512 KiB
-	Compress     Compression // of what is sent, where it shrinks and the gateway can expand it; default none
+	FrameLimit   int // bytes of the largest frame taken; default 4 MiB
+	SendBuffer   int // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
+	StreamCredit int // bytes that a subroutine may send on a stream before they are consumed, at first: see Stream; default 512 KiB
+	// Compress is how what is sent is compressed where it shrinks and the gateway wants it. The gateway may compress too then,
+	// either way. Default none: compressed frames are neither sent nor taken.
+	Compress Compression
 
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none

@@ -69,6 +69,7 @@ func (l *swarmLane) tried(err error) {
 
 // serve attaches a connection and reads from it until it ends.
 func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
+	l.features = welcome.Features & l.swarm.config.Compress.features()
 	l.mu.Lock()
 	l.out.limit = int(min(welcome.FrameLimit, maxFrameLimit))
 	l.out.compress = proto.CompressNone
@@ -169,7 +170,7 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 	c := l.swarm.config
 	l.helloClock = max(clockMillis(), l.helloClock+1)
 	hello := proto.Hello{
-		MinVersion: proto.Version, MaxVersion: proto.Version, Features: proto.FeatureS2 | proto.FeatureZstd,
+		MinVersion: proto.Version, MaxVersion: proto.Version, Features: c.Compress.features(),
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
 		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: l.helloClock,
 	}

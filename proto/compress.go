@@ -43,6 +43,9 @@ func (c Compression) String() string {
 	return fmt.Sprintf("compression %d", uint8(c))
 }
 
+// maxRatio is how many bytes a frame may expand to for each byte of its compressed payload.
+const maxRatio = 1024
+
 // zstdWindow is the largest window of a zstd frame that is taken.
 const zstdWindow = 8 << 20
 
@@ -67,7 +70,7 @@ var (
 )
 
 // AppendCompressed appends the whole frame (header and payload, not compressed) in compressed form, and reports true;
-// or, when that would not be smaller, appends nothing and reports false.
+// or, when that would not be smaller or the receiver would refuse the ratio, appends nothing and reports false.
 func AppendCompressed(dst, frame []byte, c Compression) ([]byte, bool) {
 	start, payload := len(dst), frame[HeaderSize:]
 	dst = append(dst, frame[:HeaderSize]...)
@@ -82,7 +85,7 @@ func AppendCompressed(dst, frame []byte, c Compression) ([]byte, bool) {
 	default:
 		return dst[:start], false
 	}
-	if len(dst)-start >= len(frame) {
+	if size := len(dst) - start - HeaderSize; size >= len(payload) || len(payload) > maxRatio*size {
 		return dst[:start], false
 	}
 	dst[start+5] |= byte(c) << 1
@@ -90,7 +93,8 @@ func AppendCompressed(dst, frame []byte, c Compression) ([]byte, bool) {
 	return dst, true
 }
 
-// ExpandedSize returns the size of the payload once expanded; it is at most limit.
+// ExpandedSize returns the size of the payload once expanded; it is at most limit. A payload that says more than the ratio
+// allows is malformed.
 func ExpandedSize(f Frame, limit int) (int, error) {
 	if f.Compression() == CompressNone {
 		return len(f.Payload), nil
@@ -101,6 +105,9 @@ func ExpandedSize(f Frame, limit int) (int, error) {
 	size := binary.LittleEndian.Uint32(f.Payload)
 	if uint64(size) > uint64(limit) {
 		return 0, fmt.Errorf("%w: would expand to %d bytes, limit %d", ErrTooLarge, size, limit)
+	}
+	if uint64(size) > maxRatio*uint64(len(f.Payload)) {
+		return 0, malformed("%d bytes would expand to %d, more than %d times as many", len(f.Payload), size, maxRatio)
 	}
 	return int(size), nil
 }

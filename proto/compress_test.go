@@ -87,6 +87,14 @@ const (
 	window8M   = 13
 )
 
+// addresses is so many lines that shrink by much, and by less than the ratio that is taken.
+func addresses(n int) (data []byte) {
+	for i := range n {
+		data = fmt.Appendf(data, "137.72.%d.%d:foo ", i>>8&255, i&255)
+	}
+	return data
+}
+
 func encodeZstd(data []byte) []byte { return zstdEncoder().EncodeAll(data, nil) }
 
 func TestCompressRoundTrip(t *testing.T) {
@@ -95,7 +103,7 @@ func TestCompressRoundTrip(t *testing.T) {
 	rng.Read(random)
 	for _, c := range compressions {
 		for _, payload := range [][]byte{
-			bytes.Repeat([]byte("137.72.95.0:foo "), 100), make([]byte, 300000), bytes.Repeat(random, 3),
+			bytes.Repeat([]byte("137.72.95.0:foo "), 100), addresses(20000), bytes.Repeat(random, 3),
 			testTasks().append(bytes.Repeat([]byte("task "), 50)),
 		} {
 			frame := AppendFrame(nil, Frame{Kind: KindResults, Flags: FlagSkippable, Payload: payload})
@@ -163,6 +171,23 @@ func TestExpandedSizeLimit(t *testing.T) {
 	}
 }
 
+// What would expand to more than 1,024 times its size is not sent, and not taken.
+func TestCompressRatio(t *testing.T) {
+	const most = 1 << 20
+	for _, c := range compressions {
+		frame := asFrame(KindTasks, make([]byte, most))
+		if got, ok := AppendCompressed(nil, frame, c); ok || len(got) != 0 {
+			t.Errorf("%v: %d zeros are sent as %d bytes", c, most, len(got))
+		}
+		for _, beside := range []int{0, 1} { // at the ratio, and one byte above
+			f := compressed(c, maxRatio*100+uint32(beside), make([]byte, 96))
+			if _, err := ExpandedSize(f, most); (beside == 0) != (err == nil) || err != nil && !errors.Is(err, ErrMalformed) {
+				t.Errorf("%v, %d bytes too many: %v", c, beside, err)
+			}
+		}
+	}
+}
+
 func TestExpandTruncations(t *testing.T) {
 	payload := bytes.Repeat([]byte("137.72.95.0:foo "), 20)
 	for _, c := range compressions {
@@ -183,7 +208,7 @@ func TestExpandTruncations(t *testing.T) {
 
 // A Snappy block is an S2 block, and a zstd frame may come from any encoder.
 func TestExpandOtherEncoders(t *testing.T) {
-	data := bytes.Repeat([]byte("137.72.95.0:foo "), 5000)
+	data := addresses(5000)
 	for name, f := range map[string]Frame{
 		"snappy":              compressed(CompressS2, uint32(len(data)), snappy.Encode(nil, data)),
 		"s2 best":             compressed(CompressS2, uint32(len(data)), s2.EncodeBest(nil, data)),
@@ -201,11 +226,11 @@ func TestExpandOtherEncoders(t *testing.T) {
 
 // What expands to another size than said is malformed, whichever of the two is larger.
 func TestExpandWrongSize(t *testing.T) {
-	data := bytes.Repeat([]byte("137.72.95.0:foo "), 20000)
+	data := addresses(20000)
 	size := uint32(len(data))
 	bodies := map[string][]byte{
 		"s2": s2.Encode(nil, data), "zstd": encodeZstd(data), "zstd stream": zstdStream(t, data),
-		"zstd single segment": zstdStream(t, data, zstd.WithSingleSegment(true)), "zstd runs": zstdZeros(len(data), window128K),
+		"zstd single segment": zstdStream(t, data, zstd.WithSingleSegment(true)),
 	}
 	for name, body := range bodies {
 		c := CompressZstd

@@ -21,6 +21,7 @@ var frozen = []struct {
 	{"MinFrameLimit", MinFrameLimit, 4096},
 	{"PingLimit", PingLimit, 1024},
 	{"zstdWindow", zstdWindow, 8 << 20},
+	{"maxRatio", maxRatio, 1024},
 	{"Version", Version, 1},
 	{"AckSize", AckSize, 16},
 	{"TaskHeaderSize", TaskHeaderSize, 8},

@@ -36,8 +36,9 @@
 // block format of S2 (an extension of Snappy's; a Snappy block is a valid S2 block) and exactly one RFC 8878 frame,
 // without a dictionary and with a window of at most 8 MiB, nothing before or behind it. What expands to another size
 // than said is malformed. Both the length in the header and the expanded size are at most the receiver's frame limit
-// (until the welcome: 4096); more is malformed. A side compresses only with a feature of the welcome; it need never
-// compress. Handshake and control frames are never compressed.
+// (until the welcome: 4096), and the expanded size is at most 1024 times the length in the header; more is malformed. A
+// side compresses only with a feature of the welcome, and need never compress; a frame compressed otherwise is malformed.
+// Handshake and control frames are never compressed.
 //
 // Kinds below 0x10 are control frames: they belong to one connection. Kinds from 0x10 up are sequenced frames: they
 // belong to the lane, see there; those that are skipped too.
@@ -70,7 +71,7 @@
 //	0    4    the bytes "SHOL"
 //	4    u16  lowest protocol version that the client speaks (1)
 //	6    u16  highest (1)
-//	8    u32  features that the client has: bit 0 S2, bit 1 zstd
+//	8    u32  features that the client has and wants: bit 0 S2, bit 1 zstd
 //	12   u32  frame limit: the largest payload, expanded, that the client accepts, at least 4096
 //	16   u32  stream credit: bytes that the gateway may send on a new stream before it is given more
 //	20   16   session id: random bytes; all zero: no session (see Lanes)
@@ -85,7 +86,7 @@
 //	0    4    the bytes "SHOL"
 //	4    u16  the version to speak from here: the highest that both know
 //	6    u16  flags: bit 0, resumed: the gateway knows this lane and goes on with it; bit 1, draining
-//	8    u32  features that both sides have
+//	8    u32  features that both sides have and want
 //	12   u32  frame limit of the gateway, at least 4096
 //	16   u32  stream credit: bytes that the client may send on a new stream before it is given more
 //	20   u32  window: the ids of tasks are below this number

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,6 +17,7 @@ import (
 // goroutine at a time may write.
 type Conn struct {
 	handler Handler
+	conn    gnet.Conn // set before the loop reads it
 	loop    ownerCheck
 	opened  atomic.Bool // the loop has taken it
 
@@ -25,6 +27,10 @@ type Conn struct {
 	waiting *os.File  // the descriptor with which a write waits for the socket; nil: none does
 	writeBy time.Time // deadline of writes; zero: none
 }
+
+// AskTurn has the loop call Handler.Received again, with what has arrived until then, which may be nothing. Others get their
+// turn before.
+func (c *Conn) AskTurn() { _ = c.conn.Wake(nil) }
 
 // Close ends the connection in both directions. The loop finds the end, reads what is there, and calls Handler.Closed.
 func (c *Conn) Close() {

@@ -19,6 +19,7 @@ type Handler interface {
 	// Opened is the first call. From now on c can be written to.
 	Opened(c *Conn)
 	// Received hands over what has arrived. The bytes are valid during the call.
+	// It may be none, after Conn.AskTurn.
 	Received(src []byte)
 	// Closed is the last call: the connection has ended. The error says why; it is never nil.
 	Closed(err error)
@@ -98,6 +99,7 @@ func (e *Engine) Add(conn net.Conn, h Handler) error {
 func (e *Engine) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	c := gc.Context().(*Conn)
 	c.loop.claim()
+	c.conn = gc
 	c.mu.Lock()
 	c.fd, c.open = gc.Fd(), true
 	c.mu.Unlock()
