@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/table"
 )
 
 // The floor is the least that does the work: plain net.Conn, a goroutine a connection, bufio, no pool, no status, no
@@ -25,7 +25,7 @@ const floorBuffer = 64 << 10
 
 type floorServer struct {
 	ln    net.Listener
-	table map[string]netio.TableEntry // the gateway's, so that a lookup costs the same
+	table map[string]table.Entry // the gateway's, so that a lookup costs the same
 }
 
 func newFloorServer() (*floorServer, error) {

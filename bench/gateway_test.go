@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shoal/netio"
+	"shoal/netio/table"
 )
 
 // gatewayWorker is a child process that serves as a gateway.
@@ -17,7 +18,7 @@ const chunkSize = 1 << 10
 
 func newGatewayWorker(s spec) (*gatewayWorker, error) {
 	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: s.Workers}}
-	gw.HandleTable("table", netio.NewTable(newTable()))
+	gw.HandleBatch("table", table.New(newTable()).Run)
 	gw.HandleStream("feed", func(_ context.Context, _ []byte, out *netio.Stream) error {
 		chunk := make([]byte, chunkSize)
 		for i := int64(0); ; i++ {

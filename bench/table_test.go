@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/table"
 )
 
 const (
@@ -33,15 +33,15 @@ func tableKeys(seed uint64) []byte {
 }
 
 // newTable returns the table: those keys without a wait, and one for each of the waits.
-func newTable() map[string]netio.TableEntry {
-	entries := make(map[string]netio.TableEntry, tableEntries)
+func newTable() map[string]table.Entry {
+	entries := make(map[string]table.Entry, tableEntries)
 	for keys := tableKeys(tableSeed); len(keys) > 0; keys = keys[keySize:] {
 		answer := make([]byte, answerSize)
 		copy(answer, keys[:keySize])
-		entries[string(keys[:keySize])] = netio.TableEntry{Response: answer}
+		entries[string(keys[:keySize])] = table.Entry{Response: answer}
 	}
 	for _, wait := range []time.Duration{time.Second, 100 * time.Millisecond} {
-		entries[string(waitKey(wait))] = netio.TableEntry{Response: make([]byte, answerSize), Wait: wait}
+		entries[string(waitKey(wait))] = table.Entry{Response: make([]byte, answerSize), Wait: wait}
 	}
 	return entries
 }

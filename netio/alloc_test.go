@@ -9,26 +9,28 @@ import (
 	"shoal/proto"
 )
 
-// TestAllocationsOfTable counts what a gateway allocates for tasks of the table in batches of 16; the client here
+// TestAllocations counts what a gateway allocates for tasks in batches of 16; the client here
 // allocates nothing.
-func TestAllocationsOfTable(t *testing.T) {
+func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes pools drop what they hold")
 	}
-	t.Run("HandleTable", func(t *testing.T) { testAllocations(t, (*Gateway).HandleTable) })
+	t.Run("HandleBatch", func(t *testing.T) {
+		testAllocations(t, func(g *Gateway, name string, table emulation) { g.HandleBatch(name, table.runBatch) })
+	})
 	t.Run("HandleTask", func(t *testing.T) {
-		testAllocations(t, func(g *Gateway, name string, table *Table) { g.HandleTask(name, table.Run) })
+		testAllocations(t, func(g *Gateway, name string, table emulation) { g.HandleTask(name, table.run) })
 	})
 }
 
-func testAllocations(t *testing.T, handle func(g *Gateway, name string, table *Table)) {
+func testAllocations(t *testing.T, handle func(g *Gateway, name string, table emulation)) {
 	const batch, rounds = 16, 4000
 	g := startGateway(t, GatewayConfig{})
-	entries := map[string]TableEntry{}
+	entries := emulation{}
 	for i := range 1000 {
-		entries[fmt.Sprintf("host-%05d:command-%06d", i, i)] = TableEntry{Response: make([]byte, 64)}
+		entries[fmt.Sprintf("host-%05d:command-%06d", i, i)] = entry{response: make([]byte, 64)}
 	}
-	handle(g, "table", NewTable(entries))
+	handle(g, "table", entries)
 	p := connect(t, g).greet(helloFor())
 	var tasks []task
 	for id := range uint32(batch) {

@@ -14,7 +14,7 @@
 //	→ lane.receive                         lane.go              bytes to frames, counted, each handled once
 //	→ handler.tasks                        handler.go           name, limits, deadline; one batch enters the pool
 //	→ batch.Run                            task.go              on a worker, inside the interceptors (intercept.go)
-//	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask; table.go is one
+//	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask or HandleBatch
 //	→ Task.Finish, handler.answer          task.go, handler.go  the result goes into the outbox of the handler
 //	→ outbox, flush, the wire              outbox.go, flush.go  straight to the descriptor, one write a burst
 //	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
@@ -90,7 +90,6 @@
 //	ErrIdle, ErrSlow,     why a connection ended, in logs and in the      as ErrLost        nothing: the lane resumes
 //	ErrSuperseded         text of other errors
 //	ErrClosed             the swarm or the gateway was closed before      no                keep it open
-//	ErrBadFile            *FileError: an input file cannot be used        no                mend the lines it names
 //	ErrStillRunning       Shutdown: subroutines do not return             yes               mend those that it names
 //
 // * Under RestartRetry a task that ran in one life of the gateway can be refused by the next: then it is perhaps.

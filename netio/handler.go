@@ -17,7 +17,6 @@ import (
 type handler struct {
 	lane
 	gateway  *Gateway
-	ranHere  bool        // the reader has run quick tasks itself; the reader's
 	gathered atomic.Bool // there are answers that wait for flushTurn
 	timers   *timers
 	queue    *pool.Queue
@@ -77,14 +76,8 @@ func (h *handler) frame(f proto.Frame) error {
 	return fmt.Errorf("%w: kind %#02x is not for a gateway", proto.ErrMalformed, uint8(f.Kind))
 }
 
-// burst writes what tasks have answered that ran right here. What else the frames of one read caused is the workers' to
-// write.
-func (h *handler) burst() {
-	if h.ranHere {
-		h.ranHere = false
-		h.flushTurn()
-	}
-}
+// burst has nothing to do: what the frames of one read caused is the workers' to write.
+func (h *handler) burst() {}
 
 // space holds the work of a client back that does not read its answers, and lets it go on when it does.
 func (h *handler) space(free bool) {
@@ -131,10 +124,6 @@ func (h *handler) tasks(payload []byte) error {
 	}
 	if b.deadline != 0 {
 		h.timers.add(&b.timer, b.deadline, b)
-	}
-	if b.Grain() > 1 && h.queue.RunHere(b) {
-		h.ranHere = true
-		return nil
 	}
 	if err := h.queue.Submit(b); err != nil {
 		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})

@@ -126,9 +126,9 @@ func (p *raw) echoIn(id uint32) {
 
 func TestHandlerStatuses(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
-	table := NewTable(map[string]TableEntry{"known": {[]byte("1"), 0}, "slow": {[]byte("2"), time.Millisecond}})
-	g.HandleTask("table as task", table.Run)
-	g.HandleTable("table", table)
+	table := emulation{"known": {[]byte("1"), 0}, "slow": {[]byte("2"), time.Millisecond}}
+	g.HandleTask("table as task", table.run)
+	g.HandleBatch("table", table.runBatch)
 	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return nil })
 	g.HandleCall("own", func(context.Context, []byte) ([]byte, error) {
 		return nil, fmt.Errorf("wrapped: %w", &Failure{Status: StatusNotAllowed, Code: 4711, Text: "not you", Details: []byte("why")})

@@ -61,9 +61,9 @@ func (m *mapRun) call(t outgoing) {
 	})
 }
 
-// runCall runs a call on this goroutine, inside the gateway's interceptors if there are any.
-func (g *Gateway) runCall(t *Task) ([]byte, error) {
-	sub := t.b.sub
+// runCall runs task i of a batch on this goroutine, inside the gateway's interceptors if there are any.
+func (g *Gateway) runCall(b *batch, i int) ([]byte, error) {
+	t, sub := &b.tasks[i], b.sub
 	if len(g.config.Interceptors) == 0 {
 		return sub.call(t.ctx, t.body)
 	}
@@ -73,7 +73,11 @@ func (g *Gateway) runCall(t *Task) ([]byte, error) {
 			return sub.call(ctx, c.Body)
 		}
 		t.body, t.hook = c.Body, make(chan outcome, 1)
-		sub.task(t)
+		if sub.batch != nil {
+			sub.batch(b.tasks[i : i+1])
+		} else {
+			sub.task(t)
+		}
 		o := <-t.hook
 		t.hook = nil
 		return o.result, o.err

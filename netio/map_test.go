@@ -13,7 +13,7 @@ import (
 
 func TestMapAsFinished(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Window: 64})
-	g.HandleTask("table", NewTable(map[string]TableEntry{"0": {[]byte("slow"), 50 * time.Millisecond}, "1": {[]byte("fast"), 0}}).Run)
+	g.HandleTask("table", emulation{"0": {[]byte("slow"), 50 * time.Millisecond}, "1": {[]byte("fast"), 0}}.run)
 	s := dial(t, g.URLs()[0], nil)
 	for _, o := range []MapOptions{{}, {Batch: 16}, {Batch: 1000}, {Batch: 7, InFlight: 7}} {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {

@@ -21,7 +21,7 @@ func TestShutdownDrains(t *testing.T) {
 	g := startStreams(t, GatewayConfig{Listen: []string{"unix://" + path}})
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
-	g.HandleTask("table", NewTable(map[string]TableEntry{"x": {[]byte("1"), 50 * time.Millisecond}}).Run)
+	g.HandleTask("table", emulation{"x": {[]byte("1"), 50 * time.Millisecond}}.run)
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 2})
 	p := connect(t, g).greet(helloFor())
 	p.tasks("held", task{0, ""})

@@ -19,6 +19,12 @@ type CallFunc func(ctx context.Context, in []byte) ([]byte, error)
 // of the tasks before it leave when it has returned.
 type TaskFunc func(t *Task)
 
+// BatchFunc is a TaskFunc for several tasks of one frame, at most 32 of them: what it does for all of them at once, and the
+// settling of those that are finished when it returns, costs one step. It must see to it that Finish or FinishAfter is
+// called exactly once for each task, before or after it returns. It must not block, and it must not copy a Task. If it
+// panics, all tasks of the call end as panicked.
+type BatchFunc func(tasks []Task)
+
 // StreamFunc is a subroutine that answers with many chunks. Returning nil ends the stream.
 type StreamFunc func(ctx context.Context, in []byte, out *Stream) error
 
@@ -48,12 +54,12 @@ type SubroutineInfo struct {
 
 // subroutine is what is registered under a name; it never changes, so that those that run finish with what they began.
 type subroutine struct {
-	info SubroutineInfo
-	pace *pace
-	task TaskFunc                                                                // set for calls that finish later
-	many func(tasks []Task)                                                      // beside task: settles several at once, see settle
-	call CallFunc                                                                // set for other calls
-	open func(ctx context.Context, in []byte, s *Stream) (out []byte, err error) // set for the other shapes
+	info  SubroutineInfo
+	pace  *pace
+	call  CallFunc                                                                // a call that ends when it returns
+	task  TaskFunc                                                                // a call that may finish later
+	batch BatchFunc                                                               // the same for several tasks
+	open  func(ctx context.Context, in []byte, s *Stream) (out []byte, err error) // set for the other shapes
 }
 
 // registry finds subroutines by name. Reading takes no lock: each change makes a new map.
@@ -125,9 +131,9 @@ func (g *Gateway) HandleTask(name string, fn TaskFunc) {
 	g.register(name, ShapeCall, &subroutine{task: fn})
 }
 
-// HandleTable registers a table.
-func (g *Gateway) HandleTable(name string, t *Table) {
-	g.register(name, ShapeCall, &subroutine{task: t.Run, many: t.runMany})
+// HandleBatch registers a call that takes several tasks at once.
+func (g *Gateway) HandleBatch(name string, fn BatchFunc) {
+	g.register(name, ShapeCall, &subroutine{batch: fn})
 }
 
 // HandleStream registers a stream. It runs on a goroutine of its own, not on a worker.

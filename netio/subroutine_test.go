@@ -195,7 +195,7 @@ func TestInterceptorsOrder(t *testing.T) {
 		notes = nil
 	}
 	g := startSends(t, GatewayConfig{Interceptors: []Interceptor{note("third", &mu, &notes), note("fourth", &mu, &notes)}})
-	g.HandleTask("table", NewTable(map[string]TableEntry{"x": {[]byte("1"), time.Millisecond}, "y": {[]byte("2"), 0}}).Run)
+	g.HandleTask("table", emulation{"x": {[]byte("1"), time.Millisecond}, "y": {[]byte("2"), 0}}.run)
 	s := dial(t, g.URLs()[0], &SwarmConfig{Interceptors: []Interceptor{note("first", &mu, &notes), note("second", &mu, &notes)}})
 	for _, c := range []struct {
 		what string
@@ -266,7 +266,7 @@ func TestInterceptorRefusesChangesAndRepeats(t *testing.T) {
 		return next(ctx, c)
 	}
 	g := startStreams(t, GatewayConfig{Interceptors: []Interceptor{checks}})
-	g.HandleTask("table", NewTable(map[string]TableEntry{"x": {[]byte("1"), time.Millisecond}, "hour": {nil, time.Hour}}).Run)
+	g.HandleTask("table", emulation{"x": {[]byte("1"), time.Millisecond}, "hour": {nil, time.Hour}}.run)
 	g.HandleTask("fails first", func(task *Task) {
 		if ran.Add(1) == 1 {
 			task.Finish(nil, errors.New("no"))
@@ -344,16 +344,6 @@ func TestSubroutineFailureOfNoStatus(t *testing.T) {
 	held.release()
 	if _, err := other.Result(); err != nil {
 		t.Errorf("the other call: %v", err)
-	}
-}
-
-// A table that nothing was put into has no entries.
-func TestTableZeroValue(t *testing.T) {
-	g := startGateway(t, GatewayConfig{})
-	table := &Table{}
-	g.HandleTable("table", table)
-	if _, err := dial(t, g.URLs()[0], nil).Call(testContext(t), "table", []byte("x")); !errors.Is(err, ErrUnknownTask) || table.Len() != 0 {
-		t.Errorf("%d entries, %v", table.Len(), err)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestDialWaitEnds(t *testing.T) {
 
 func TestSwarmCallErrors(t *testing.T) {
 	g := startGateway(t, GatewayConfig{FrameLimit: 8192})
-	g.HandleTask("table", NewTable(nil).Run)
+	g.HandleTask("table", emulation{}.run)
 	g.HandleCall("own", func(context.Context, []byte) ([]byte, error) {
 		return nil, &Failure{Code: 4711, Text: "because", Details: []byte{1, 2}}
 	})

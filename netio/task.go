@@ -53,9 +53,10 @@ type outcome struct {
 
 // The states of a task: where it is in its subroutine.
 const (
-	taskRunning  = iota // not begun, or its TaskFunc has not returned
+	taskRunning  = iota // not begun, or its TaskFunc or BatchFunc has not returned
 	taskFinished        // Finish was called
-	taskHeld            // its TaskFunc has returned without it
+	taskHeld            // its TaskFunc or BatchFunc has returned without it
+	taskGathered        // Finish or FinishAfter was called; its BatchFunc has not returned
 )
 
 // keptTasks is the largest batch whose memory is used again: more than the small tasks of a frame that fills its buffer.
@@ -88,11 +89,14 @@ func (t *Task) Context() context.Context {
 	return t.ctx
 }
 
-// Finish answers the task and gives up its slot. Result is copied. It may be called from any goroutine, exactly once;
-// the task must not be used any more.
+// Finish answers the task and gives up its slot. Result is copied; while a BatchFunc runs that has the task, it is copied
+// when that returns. Finish may be called from any goroutine, exactly once; the task must not be used any more.
 func (t *Task) Finish(result []byte, err error) {
 	if t.hook != nil {
 		t.hook <- outcome{append([]byte{}, result...), err}
+		return
+	}
+	if t.gather(0, result, err) {
 		return
 	}
 	t.answer(result, err, true) // at once: the TaskFunc may go on for as long as it likes
@@ -104,6 +108,9 @@ func (t *Task) Finish(result []byte, err error) {
 // the place of Finish, and result must not change any more.
 func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 	wait = min(max(wait, 0), longestWait)
+	if t.hook == nil && t.gather(wait, result, err) {
+		return
+	}
 	if t.b.hopeless(monotonic(), int64(wait)) {
 		t.Finish(nil, &Failure{Status: StatusTimeout})
 		return
@@ -118,6 +125,16 @@ func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 	}
 	h.mu.Unlock()
 	t.release()
+}
+
+// gather keeps the end of a task while its BatchFunc runs: when that returns, all of them are settled in one step. False
+// means that no BatchFunc runs.
+func (t *Task) gather(wait time.Duration, result []byte, err error) bool {
+	if t.b.sub.batch == nil || t.state.Load() != taskRunning {
+		return false
+	}
+	t.wait, t.result, t.err = wait, result, err
+	return t.state.CompareAndSwap(taskRunning, taskGathered)
 }
 
 // longestWait is what the clock can be added to.
@@ -186,7 +203,7 @@ func (b *batch) Run(i int) (held bool) {
 		if b.h.gathered.Load() { // this one may block, and the answers before it are not to wait for it
 			b.h.flushTurn()
 		}
-		result, err := b.h.gateway.runCall(t)
+		result, err := b.h.gateway.runCall(b, i)
 		if begun != 0 && err == nil {
 			b.sub.pace.took(monotonic() - begun)
 		}
@@ -203,26 +220,26 @@ func (b *batch) Run(i int) (held bool) {
 	return false
 }
 
-// quickGrain is how many tasks one worker takes at once of a subroutine that settles many.
-const quickGrain = 32
+// batchLimit is how many tasks a BatchFunc gets at most: so many are settled under one lock.
+const batchLimit = 32
 
 // Grain makes batch a pool.QuickBatch, with RunSome.
 func (b *batch) Grain() int {
-	if b.sub.many == nil || len(b.h.gateway.config.Interceptors) > 0 {
+	if b.sub.batch == nil || len(b.h.gateway.config.Interceptors) > 0 {
 		return 1
 	}
-	return quickGrain
+	return batchLimit
 }
 
-// RunSome runs the n tasks from i on, and settles them under one lock.
+// RunSome runs the n tasks from i on, and settles those that are finished then under one lock. The others are held.
 func (b *batch) RunSome(i, n int) (held int) {
 	tasks := b.tasks[i : i+n]
 	if b.h.gateway.draining.Load() { // as in Run
 		for k := range tasks {
-			tasks[k].err = &Failure{Status: StatusDraining}
+			tasks[k].gather(0, nil, &Failure{Status: StatusDraining})
 		}
 	} else {
-		b.sub.many(tasks)
+		b.sub.batch(tasks)
 	}
 	now := monotonic()
 	late, pressed := b.deadline != 0 && now >= b.deadline, b.hopeless(now, 1<<40)
@@ -231,21 +248,26 @@ func (b *batch) RunSome(i, n int) (held int) {
 	for k := range tasks {
 		t := &tasks[k]
 		switch {
+		case t.state.CompareAndSwap(taskRunning, taskHeld):
+			held++
+			continue
 		case t.answered:
 		case late:
 			h.answerLocked(t, StatusTimeout, nil)
-		case t.err != nil:
-			status, body := encodeError(t.err)
-			h.answerLocked(t, status, body)
 		case t.wait > 0 && pressed && now+int64(t.wait) > b.deadline:
 			h.answerLocked(t, StatusTimeout, nil)
 		case t.wait > 0:
 			t.state.Store(taskHeld)
 			h.timers.add(&t.timer, now+int64(t.wait), t)
 			held++
+			continue
+		case t.err != nil:
+			status, body := encodeError(t.err)
+			h.answerLocked(t, status, body)
 		default:
 			h.answerLocked(t, StatusOK, t.result)
 		}
+		t.ctx.cancel(context.Canceled)
 	}
 	h.gathered.Store(true)
 	h.mu.Unlock()

@@ -210,9 +210,9 @@ func TestTaskThatFinishesLater(t *testing.T) {
 }
 
 func TestTaskFinishAfterIsCutShort(t *testing.T) {
-	table := NewTable(map[string]TableEntry{"hour": {[]byte("1"), time.Hour}})
-	t.Run("HandleTask", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleTask("table", table.Run) }) })
-	t.Run("HandleTable", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleTable("table", table) }) })
+	table := emulation{"hour": {[]byte("1"), time.Hour}}
+	t.Run("HandleTask", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleTask("table", table.run) }) })
+	t.Run("HandleBatch", func(t *testing.T) { testCutShort(t, func(g *Gateway) { g.HandleBatch("table", table.runBatch) }) })
 }
 
 func testCutShort(t *testing.T, handle func(g *Gateway)) {
@@ -284,7 +284,7 @@ func TestTaskWaitsForEver(t *testing.T) {
 		g := startGateway(t, GatewayConfig{})
 		g.HandleTask("odd", func(task *Task) { task.FinishAfter(wait, nil, nil) })
 		g.HandleTask("soon", func(task *Task) { task.FinishAfter(time.Millisecond, nil, nil) })
-		g.HandleTable("table", NewTable(map[string]TableEntry{"x": {Wait: wait}}))
+		g.HandleBatch("table", emulation{"x": {wait: wait}}.runBatch)
 		p := connect(t, g).greet(helloFor()) // one connection: one heap of timers
 		p.tasks("soon", task{0, ""})
 		p.results(1)
@@ -329,7 +329,7 @@ func TestTaskContextAfterDeadline(t *testing.T) {
 // Answers of a table do not wait for a call behind them that takes its time.
 func TestTableAnswersBeforeBlockedCall(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Workers: 1})
-	g.HandleTable("table", NewTable(map[string]TableEntry{"x": {Response: []byte("1")}}))
+	g.HandleBatch("table", emulation{"x": {response: []byte("1")}}.runBatch)
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
 	p := connect(t, g).greet(helloFor())

@@ -50,27 +50,6 @@ func (q *Queue) Submit(b Batch) error {
 	return nil
 }
 
-// RunHere runs a whole quick batch on the goroutine of the caller, which saves handing it over; false means that it did
-// not, since others wait for their turn, slots are missing, or the batch is longer than a worker's turn: Submit it. What
-// is held stays held. AfterTurn's function is not called.
-func (q *Queue) RunHere(b QuickBatch) bool {
-	n, s := b.Len(), q.shard
-	if n > turnTasks || s.ready.Load() {
-		return false
-	}
-	s.mu.Lock()
-	ok := !q.closed && !s.closed && !q.paused && q.waiting == 0
-	if ok = ok && s.pool.slots.takeAll(n); ok {
-		s.started += uint64(n)
-	}
-	s.mu.Unlock()
-	if ok {
-		used, given := s.pool.slots.settleAll(n, b.RunSome(0, n))
-		s.pool.freed(used, given)
-	}
-	return ok
-}
-
 // AfterTurn has f called by each worker that has run tasks of this queue one after the other, when it turns to
 // something else, parks, or has run 128 of them: so that what their runs have gathered, answers to write, say, can be
 // seen to at once for all of them, and is seen to for the last. It must be called before the first Submit, and f must

@@ -181,49 +181,12 @@ func TestAfterTurn(t *testing.T) {
 	}
 }
 
-// RunHere runs all of a batch or nothing, keeps the slots exact, and leaves room to what waits.
-func TestRunHere(t *testing.T) {
-	p := New(Config{Workers: 10, Shards: 1})
-	q := p.NewQueue(1000)
-	b := newQuick(10, 4)
-	b.hold = func(i int) bool { return i < 3 }
-	if !q.RunHere(b) {
-		t.Fatal("an idle pool did not run it")
-	}
-	b.onceEach(t)
-	if st := p.Stats(); st.Held != 3 || st.Running != 0 || st.Started != 10 {
-		t.Errorf("with three held: %+v", st)
-	}
-	if q.RunHere(newQuick(8, 4)) {
-		t.Error("eight tasks ran on seven slots")
-	}
-	for range 3 {
-		p.Release()
-	}
-	if q.RunHere(newQuick(turnTasks+1, 4)) {
-		t.Error("a batch longer than a turn ran")
-	}
-	q.Pause()
-	if q.RunHere(newQuick(1, 4)) {
-		t.Error("a paused queue ran")
-	}
-	if err := q.Submit(newQuick(1, 4)); err != nil {
-		t.Fatal(err)
-	}
-	q.Resume()
-	if err := p.Close(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if q.RunHere(newQuick(1, 4)) {
-		t.Error("a closed pool ran")
-	}
-}
-
 // TestYieldCountsWorkers: the slots that another worker has for quick tasks do not make this one too many.
 func TestYieldCountsWorkers(t *testing.T) {
 	p := New(Config{})
 	p.processors, p.alive = 2, 2
-	p.slots.takeAll(1 + mostGrain)
+	p.slots.take()
+	p.slots.takeMore(mostGrain)
 	w := &worker{pool: p}
 	if !w.yield() {
 		t.Error("one of two workers on two processors is to park")

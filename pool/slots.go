@@ -58,26 +58,6 @@ func (s *slots) takeMore(n int) int {
 	}
 }
 
-// takeAll gets n slots; false: there are not so many.
-func (s *slots) takeAll(n int) bool {
-	for {
-		v := s.word.Load()
-		if int(uint32(v))+n > int(s.limit) {
-			return false
-		}
-		if s.word.CompareAndSwap(v, v+int64(n)) {
-			return true
-		}
-	}
-}
-
-// settleAll follows a run of n tasks that had a slot each and no worker: those that are held keep theirs, the rest is
-// given back.
-func (s *slots) settleAll(n, held int) (used, given uint32) {
-	given = uint32(n - held)
-	return uint32(s.word.Add(int64(held)*oneHeld - int64(given))), given
-}
-
 // settle follows a run of n tasks that had a slot each: those that are held keep theirs, the worker keeps one or, if all
 // are held, gets another one; false: there is none. The rest is given back.
 func (s *slots) settle(n, held int) (kept bool, used, given uint32) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"shoal/netio"
+	shoaltable "shoal/netio/table"
 )
 
 // load is one of the loads that every peer is put under.
@@ -86,14 +86,14 @@ func tableKeys(seed uint64) []byte {
 }
 
 // table is what the servers look tasks up in: shoal's own map for everybody, so that a lookup costs the same.
-type table map[string]netio.TableEntry
+type table map[string]shoaltable.Entry
 
 func newTable() table {
 	entries := make(table, tableEntries)
 	for keys := tableKeys(tableSeed); len(keys) > 0; keys = keys[keySize:] {
 		answer := make([]byte, answerSize)
 		copy(answer, keys[:keySize])
-		entries[string(keys[:keySize])] = netio.TableEntry{Response: answer}
+		entries[string(keys[:keySize])] = shoaltable.Entry{Response: answer}
 	}
 	return entries
 }

@@ -8,13 +8,14 @@ import (
 
 	"shoal/bench/internal/latency"
 	"shoal/netio"
+	shoaltable "shoal/netio/table"
 )
 
 // The gateway and the swarm are as they come: sessions, limits and the pool are on.
 
 func serveShoal(_ load, t table) (string, error) {
 	g := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
-	g.HandleTable("table", netio.NewTable(t))
+	g.HandleBatch("table", shoaltable.New(t).Run)
 	if err := g.Start(); err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"shoal/netio"
+	"shoal/netio/table"
 )
 
 // runCommand is `shoal client run`.
@@ -92,7 +93,7 @@ func (c *runCommand) embed(client *clientCommand, p *process) (*netio.Gateway, e
 		config.Logger = newLogger(p.stderr, "info", "text")
 	}
 	gw := netio.NewGateway(config)
-	registerTable(gw, netio.NewTable(entries))
+	registerTable(gw, table.New(entries))
 	return gw, gw.Start()
 }
 

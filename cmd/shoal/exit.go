@@ -8,6 +8,7 @@ import (
 	"net"
 
 	"shoal/netio"
+	"shoal/netio/lines"
 )
 
 // Exit statuses.
@@ -89,7 +90,7 @@ func exitStatus(err error, stderr io.Writer) int {
 		return statusExit(netio.StatusOf(err))
 	case errors.Is(err, netio.ErrFull), errors.Is(err, netio.ErrDraining), errors.Is(err, netio.ErrVersion):
 		return exitUnreachable
-	case errors.Is(err, netio.ErrBadFile):
+	case errors.Is(err, lines.ErrBadFile):
 		return exitUsage
 	}
 	return exitInternal

@@ -6,17 +6,17 @@ import (
 	"io/fs"
 	"os"
 
-	"shoal/netio"
+	"shoal/netio/lines"
 )
 
-// inputError is why an input file cannot be opened, in one line that says what to do. It is a netio.ErrBadFile.
+// inputError is why an input file cannot be opened, in one line that says what to do. It is a lines.ErrBadFile.
 type inputError struct {
 	name, reason string
 	cause        error
 }
 
 func (e *inputError) Error() string   { return e.name + ": " + e.reason }
-func (e *inputError) Unwrap() []error { return []error{netio.ErrBadFile, e.cause} }
+func (e *inputError) Unwrap() []error { return []error{lines.ErrBadFile, e.cause} }
 
 var errDirectory = errors.New("is a directory")
 

@@ -17,12 +17,13 @@ import (
 	"unicode/utf8"
 
 	"shoal/netio"
+	"shoal/netio/lines"
 )
 
 // jobLog records how each task ended, so that a run which was cut off can be resumed. It is a file of lines, each a JSON
 // object with these members:
 //
-//	task        string  what was sent: the host and the command, escaped as netio.TaskKey does
+//	task        string  what was sent: the host and the command, escaped as table.Key does
 //	n           number  which task of this name it was in the commands file, from 1
 //	subroutine  string  which subroutine got it
 //	status      string  how it ended, as in the output; unwritten: it ended, but its result could not be printed
@@ -162,7 +163,7 @@ func (l *jobLog) load(resume, failed bool) error {
 	if err == nil {
 		err = syncFolder(l.name)
 	}
-	if _, exit := errors.AsType[*netio.FileError](err); err != nil && !exit {
+	if _, exit := errors.AsType[*lines.FileError](err); err != nil && !exit {
 		return &jobLogError{l.name, err}
 	}
 	return err
@@ -197,7 +198,7 @@ func (l *jobLog) read(failed bool) (good int64, err error) {
 		case err == io.EOF && (good > 0 || beginsLog(line)):
 			return good, nil
 		default:
-			return 0, &netio.FileError{Name: l.name, Problems: []netio.LineProblem{{Line: number,
+			return 0, &lines.FileError{Name: l.name, Problems: []lines.Problem{{Line: number,
 				Reason: "is no line of a job log: is this the right file?"}}}
 		}
 		good += int64(len(line))

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/lines"
 )
 
 func writeLog(t *testing.T, content string) string {
@@ -91,7 +91,7 @@ func TestJobLogRefuses(t *testing.T) {
 		{"\n", ":1: "},
 	} {
 		name := writeLog(t, c.content)
-		if _, err := openJobLog(name, "table", true, false); !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), c.place) {
+		if _, err := openJobLog(name, "table", true, false); !errors.Is(err, lines.ErrBadFile) || !strings.Contains(err.Error(), c.place) {
 			t.Errorf("%q: %v", c.content, err)
 		}
 		if left, _ := os.ReadFile(name); string(left) != c.content {

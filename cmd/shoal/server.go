@@ -16,6 +16,7 @@ import (
 	"shoal/cmd/internal/demo"
 	"shoal/netio"
 	"shoal/netio/files"
+	"shoal/netio/table"
 )
 
 // serverCommand is `shoal server`.
@@ -68,14 +69,14 @@ func (c *serverCommand) Run(p *process) error {
 		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compression(c.Compress),
 		AllowStop: c.AllowStop, Logger: log,
 	})
-	var table *netio.Table
+	var answers *table.Table
 	if c.Table != "" {
 		entries, err := readTable(c.Table, c.AllowDuplicates)
 		if err != nil {
 			return err
 		}
-		table = netio.NewTable(entries)
-		registerTable(gw, table)
+		answers = table.New(entries)
+		registerTable(gw, answers)
 		log.Info("table read", "file", c.Table, "entries", len(entries))
 	}
 	if c.Demo {
@@ -108,7 +109,7 @@ func (c *serverCommand) Run(p *process) error {
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
 	}
-	if table == nil && !c.Demo && c.Root == "" {
+	if answers == nil && !c.Demo && c.Root == "" {
 		log.Warn("there is nothing to call: give --table FILE, --root DIR or --demo")
 	}
 	if c.ReadyFile != "" {
@@ -118,7 +119,7 @@ func (c *serverCommand) Run(p *process) error {
 		}
 		defer os.Remove(c.ReadyFile)
 	}
-	c.serve(p.ctx, gw, table, reload, log)
+	c.serve(p.ctx, gw, answers, reload, log)
 	drain, cancel := context.WithTimeout(drain, c.DrainTimeout)
 	defer cancel()
 	if err := gw.Shutdown(drain); err != nil {
@@ -129,7 +130,7 @@ func (c *serverCommand) Run(p *process) error {
 }
 
 // serve waits for the end, and reads the table again at each signal to reload.
-func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *netio.Table, reload <-chan os.Signal, log *slog.Logger) {
+func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, answers *table.Table, reload <-chan os.Signal, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,7 +143,7 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *net
 				log.Error("table not read again; the old one stays", "file", c.Table, "error", err)
 				continue
 			}
-			table.Swap(entries)
+			answers.Swap(entries)
 			log.Info("table read again", "file", c.Table, "entries", len(entries))
 		}
 	}
@@ -151,18 +152,18 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, table *net
 // tableSubroutine is the name under which a table is served.
 const tableSubroutine = "table"
 
-func registerTable(gw *netio.Gateway, table *netio.Table) {
-	gw.HandleTable(tableSubroutine, table)
+func registerTable(gw *netio.Gateway, answers *table.Table) {
+	gw.HandleBatch(tableSubroutine, answers.Run)
 	gw.Describe(tableSubroutine, "look a task up, wait as long as the table says, answer what it says")
 }
 
-func readTable(name string, allowDuplicates bool) (map[string]netio.TableEntry, error) {
+func readTable(name string, allowDuplicates bool) (map[string]table.Entry, error) {
 	f, err := openInput(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return netio.ParseTable(f.Name(), f, netio.TableOptions{AllowDuplicates: allowDuplicates})
+	return table.Parse(f.Name(), f, table.Options{AllowDuplicates: allowDuplicates})
 }
 
 // writeWhole writes a file so that nobody sees half of it.

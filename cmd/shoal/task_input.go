@@ -11,7 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/lines"
+	"shoal/netio/table"
 )
 
 // inputFlags are those of the commands that read tasks. One reader serves all of them.
@@ -38,9 +39,9 @@ type taskFormat struct {
 
 // hostCommand is the format of a commands file.
 var hostCommand = taskFormat{
-	shape: "host:command, one a line", longest: netio.MaxLine, appendKey: netio.AppendTaskKey,
+	shape: "host:command, one a line", longest: lines.MaxLine, appendKey: table.AppendKey,
 	split: func(key []byte) (host, command string) {
-		host, command, _ = netio.SplitTaskKey(key)
+		host, command, _ = table.SplitKey(key)
 		return host, command
 	},
 }
@@ -160,7 +161,7 @@ func (in *taskInput) check(each func(key []byte)) error {
 		}
 		skipped += len(problems)
 		if len(problems) > 0 && !in.flags.SkipInvalid {
-			refused = append(refused, &netio.FileError{Name: s.name, Problems: problems})
+			refused = append(refused, &lines.FileError{Name: s.name, Problems: problems})
 		}
 	}
 	switch {
@@ -188,13 +189,13 @@ func (in *taskInput) empty(skipped int) error {
 	if skipped > 0 {
 		reason = fmt.Sprintf("no tasks, and %s skipped: write %s", counted(skipped, "malformed line"), in.format.shape)
 	}
-	return &netio.FileError{Name: in.names, Problems: []netio.LineProblem{{Reason: reason}}}
+	return &lines.FileError{Name: in.names, Problems: []lines.Problem{{Reason: reason}}}
 }
 
 // scan calls each for every line of r, until it returns errEnough. The other lines that it refuses come back.
-func (in *taskInput) scan(r io.Reader, each func(line []byte) error) ([]netio.LineProblem, error) {
-	var problems []netio.LineProblem
-	s := netio.NewLineScanner(r, netio.LineOptions{Null: in.flags.Null, Longest: in.format.longest})
+func (in *taskInput) scan(r io.Reader, each func(line []byte) error) ([]lines.Problem, error) {
+	var problems []lines.Problem
+	s := lines.NewScanner(r, lines.Options{Null: in.flags.Null, Longest: in.format.longest})
 	for s.Scan() {
 		err := s.Refused()
 		if err == nil {
@@ -204,7 +205,7 @@ func (in *taskInput) scan(r io.Reader, each func(line []byte) error) ([]netio.Li
 			return problems, nil
 		}
 		if err != nil {
-			problems = append(problems, netio.LineProblem{Line: s.Line(), Reason: err.Error()})
+			problems = append(problems, lines.Problem{Line: s.Line(), Reason: err.Error()})
 			if in.sending && !in.flags.SkipInvalid {
 				return problems, nil
 			}
@@ -224,8 +225,8 @@ func inputFailed(name string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	if file, ok := errors.AsType[*netio.FileError](err); ok {
-		return &netio.FileError{Name: name, Problems: file.Problems}
+	if file, ok := errors.AsType[*lines.FileError](err); ok {
+		return &lines.FileError{Name: name, Problems: file.Problems}
 	}
 	return &inputError{name, "cannot be read: " + rootCause(err), err}
 }
@@ -265,7 +266,7 @@ func (in *taskInput) tasks(yield func(text string, key []byte) bool) error {
 		case err != nil:
 			return inputFailed(s.name, err)
 		case len(problems) > 0 && !in.flags.SkipInvalid:
-			return &netio.FileError{Name: s.name, Problems: append(problems, netio.LineProblem{Line: problems[0].Line,
+			return &lines.FileError{Name: s.name, Problems: append(problems, lines.Problem{Line: problems[0].Line,
 				Reason: "nothing from here on was sent"})}
 		}
 	}

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"shoal/netio"
+	"shoal/netio/lines"
+	"shoal/netio/table"
 )
 
 // command is a task as it is sent, and what the output calls it.
@@ -94,11 +95,11 @@ func TestParseCommandsRefuses(t *testing.T) {
 			"f:4: the command is empty\nf:5: a colon too many: inside a field it is written \\:, and an IPv6 host in brackets\n" +
 			"f:6: what stands in brackets is no IPv6 address"},
 		{"a table", "a:b:1:1\n", false, "f:1: a colon too many: inside a field it is written \\:, and an IPv6 host in brackets"},
-		{"long", "a:" + strings.Repeat("x", netio.MaxLine-1), false, "f:1: the line is longer than 1 MiB"},
+		{"long", "a:" + strings.Repeat("x", lines.MaxLine-1), false, "f:1: the line is longer than 1 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			commands, _, err := parseCommands(strings.NewReader(c.file), c.skipInvalid)
-			if commands != nil || !errors.Is(err, netio.ErrBadFile) {
+			if commands != nil || !errors.Is(err, lines.ErrBadFile) {
 				t.Fatalf("got %v, %v", commands, err)
 			}
 			if err.Error() != c.want {
@@ -168,7 +169,7 @@ func TestCommandsFileChanges(t *testing.T) {
 			}
 			got := 0
 			err = in.tasks(func(string, []byte) bool { got++; return true })
-			if got != c.tasks || errors.Is(err, errChanged) != c.failed || errors.Is(err, netio.ErrBadFile) != c.failed {
+			if got != c.tasks || errors.Is(err, errChanged) != c.failed || errors.Is(err, lines.ErrBadFile) != c.failed {
 				t.Errorf("%d tasks, %v", got, err)
 			}
 		})
@@ -214,7 +215,7 @@ func TestTasksFromPipe(t *testing.T) {
 		in, err = openTasks(t.Context(), []string{file(t, "f:x\n"), "-"}, inputFlags{}, hostCommand, nil)
 		return in, w, err
 	}
-	if _, _, err := open(t, "a:b\nbad\n"); !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":2: no colon") {
+	if _, _, err := open(t, "a:b\nbad\n"); !errors.Is(err, lines.ErrBadFile) || !strings.Contains(err.Error(), ":2: no colon") {
 		t.Errorf("a bad line that is there: %v", err)
 	}
 	in, w, err := open(t, "a:b\nc:")
@@ -228,7 +229,7 @@ func TestTasksFromPipe(t *testing.T) {
 		}
 		return true
 	})
-	if fmt.Sprint(got) != "[f:x a:b c:d]" || !errors.Is(err, netio.ErrBadFile) || !strings.Contains(err.Error(), ":3: nothing from here on was sent") || in.all {
+	if fmt.Sprint(got) != "[f:x a:b c:d]" || !errors.Is(err, lines.ErrBadFile) || !strings.Contains(err.Error(), ":3: nothing from here on was sent") || in.all {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -248,12 +249,12 @@ func TestParseCommandsTestdata(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tableFile.Close()
-	table, err := netio.ParseTable("table.txt", tableFile, netio.TableOptions{})
+	entries, err := table.Parse("table.txt", tableFile, table.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range commands {
-		if _, ok := table[string(c.Key)]; !ok || c.Text != string(c.Key) {
+		if _, ok := entries[string(c.Key)]; !ok || c.Text != string(c.Key) {
 			t.Errorf("%s is not in the table", c.Key)
 		}
 	}
@@ -284,7 +285,7 @@ func TestOpenInput(t *testing.T) {
 				file.Close()
 				t.Fatal("opened")
 			}
-			if !errors.Is(err, netio.ErrBadFile) || c.cause != nil && !errors.Is(err, c.cause) {
+			if !errors.Is(err, lines.ErrBadFile) || c.cause != nil && !errors.Is(err, c.cause) {
 				t.Errorf("%#v", err)
 			}
 			if !strings.HasSuffix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
@@ -328,7 +329,7 @@ func FuzzParseCommands(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte, skipInvalid bool) {
 		commands, skipped, err := parseCommands(bytes.NewReader(file), skipInvalid)
 		if err != nil {
-			if !errors.Is(err, netio.ErrBadFile) || commands != nil {
+			if !errors.Is(err, lines.ErrBadFile) || commands != nil {
 				t.Fatal(commands, err)
 			}
 			return
@@ -337,19 +338,19 @@ func FuzzParseCommands(f *testing.F) {
 			t.Fatal("more tasks than lines")
 		}
 		again := bytes.NewBufferString("# keeps a BOM off the first line\n")
-		table := bytes.NewBufferString("#\n")
+		answers := bytes.NewBufferString("#\n")
 		for _, c := range commands {
-			if len(c.Key) > netio.MaxLine-3 {
+			if len(c.Key) > lines.MaxLine-3 {
 				return
 			}
 			fmt.Fprintf(again, "%s\r\n", c.Key)
-			fmt.Fprintf(table, "%s::0\n", c.Key)
+			fmt.Fprintf(answers, "%s::0\n", c.Key)
 		}
 		got, _, err := parseCommands(again, false)
 		if err != nil || len(got) != len(commands) {
 			t.Fatalf("%d commands of %d, %v", len(got), len(commands), err)
 		}
-		entries, err := netio.ParseTable("table", table, netio.TableOptions{AllowDuplicates: true})
+		entries, err := table.Parse("table", answers, table.Options{AllowDuplicates: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"path"
 	"strings"
-
-	"shoal/netio"
 )
 
 // DefaultMaxPieces is how many runs an expression may take in memory: each costs some fifty bytes.
@@ -41,7 +39,7 @@ func (p *Parser) Parse(text string) (Set, error) {
 }
 
 // ReadHosts reads a host file: an expression a line, all of them together. Empty lines, and what follows a #, are skipped.
-// The name stands for the file in errors. A line may have netio.MaxLine bytes.
+// The name stands for the file in errors. A line may have maxLine bytes.
 func (p *Parser) ReadHosts(name string, r io.Reader) (Set, error) {
 	var b builder
 	err := eachLine(name, r, func(_ int, line string) *Error {
@@ -68,10 +66,13 @@ func (e *Error) of(text string) *Error {
 	return e
 }
 
+// maxLine bounds a line of a file of targets, in bytes.
+const maxLine = 1 << 20
+
 // eachLine calls each with the lines of a file that hold something.
 func eachLine(name string, r io.Reader, each func(n int, line string) *Error) error {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, netio.MaxLine)
+	lines.Buffer(nil, maxLine)
 	n := 1
 	for ; lines.Scan(); n++ {
 		line, _, _ := strings.Cut(lines.Text(), "#")
@@ -84,7 +85,7 @@ func eachLine(name string, r io.Reader, each func(n int, line string) *Error) er
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return &Error{Source: name, Line: n, Msg: fmt.Sprintf("a line of more than %d bytes", netio.MaxLine), Kind: ErrTooLarge}
+		return &Error{Source: name, Line: n, Msg: fmt.Sprintf("a line of more than %d bytes", maxLine), Kind: ErrTooLarge}
 	case err != nil:
 		return &Error{Source: name, Line: n, Msg: err.Error(), Kind: err}
 	}

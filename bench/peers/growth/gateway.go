@@ -13,7 +13,7 @@ func serve(l load) (string, error) {
 	g := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: l.Workers})
 	answer := make([]byte, answerSize)
 	copy(answer, keyForm)
-	g.HandleTable(tableName, newTable(l))
+	g.HandleBatch(tableName, newTable(l).Run)
 	g.HandleTask(takeName, func(t *netio.Task) { t.Finish(answer, nil) })
 	g.HandleCall(sleepName, func(context.Context, []byte) ([]byte, error) {
 		time.Sleep(l.Wait)

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/table"
 )
 
 // load is what a gateway and a client are put to at one point.
@@ -43,19 +43,19 @@ func (l load) subroutine() string {
 }
 
 // newTable returns a table whose keys share one piece of memory, as do its answers, so that ten million are soon there.
-func newTable(l load) *netio.Table {
+func newTable(l load) *table.Table {
 	keys := make([]byte, 0, l.Entries*keySize)
 	for i := range l.Entries {
 		keys = appendKey(keys, i)
 	}
 	text, answers := string(keys), make([]byte, l.Entries*answerSize)
-	entries := make(map[string]netio.TableEntry, l.Entries)
+	entries := make(map[string]table.Entry, l.Entries)
 	for i := range l.Entries {
 		key, answer := text[i*keySize:][:keySize], answers[i*answerSize:][:answerSize:answerSize]
 		copy(answer, key)
-		entries[key] = netio.TableEntry{Response: answer, Wait: l.Wait}
+		entries[key] = table.Entry{Response: answer, Wait: l.Wait}
 	}
-	return netio.NewTable(entries)
+	return table.New(entries)
 }
 
 const keyForm = "host-00000000:uptime-abc"

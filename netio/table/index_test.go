@@ -1,4 +1,4 @@
-package netio
+package table
 
 import (
 	"bytes"
@@ -9,18 +9,18 @@ import (
 )
 
 // Whatever a map has, the index has, and nothing else: keys of all lengths, empty ones and empty answers too.
-func TestTableIndex(t *testing.T) {
+func TestIndex(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 3, 100, 20_000} {
 		random := rand.New(rand.NewPCG(uint64(n), 1))
-		entries := map[string]TableEntry{}
+		entries := map[string]Entry{}
 		for i := range n {
 			key := fmt.Sprintf("%d:%s", i, bytes.Repeat([]byte("k"), random.IntN(100)))
 			if i == 1 {
 				key = ""
 			}
-			entries[key] = TableEntry{Response: bytes.Repeat([]byte{byte(i)}, random.IntN(200)), Wait: time.Duration(random.IntN(3)) * time.Second}
+			entries[key] = Entry{Response: bytes.Repeat([]byte{byte(i)}, random.IntN(200)), Wait: time.Duration(random.IntN(3)) * time.Second}
 		}
-		x := newTableIndex(entries)
+		x := newIndex(entries)
 		if x.count != n {
 			t.Errorf("%d entries: count %d", n, x.count)
 		}
@@ -42,8 +42,8 @@ func TestTableIndex(t *testing.T) {
 }
 
 // Keys whose hashes are the same, as they would be of an attacker who knew the seed, are told apart.
-func TestTableIndexSameHash(t *testing.T) {
-	x := newTableIndex(map[string]TableEntry{"a": {Response: []byte("1")}, "b": {Response: []byte("2")}})
+func TestIndexSameHash(t *testing.T) {
+	x := newIndex(map[string]Entry{"a": {Response: []byte("1")}, "b": {Response: []byte("2")}})
 	for key, want := range map[string]string{"a": "1", "b": "2"} {
 		hash := x.hash([]byte(key))
 		for _, other := range []string{"c", key + key, ""} {
@@ -57,33 +57,34 @@ func TestTableIndexSameHash(t *testing.T) {
 	}
 }
 
-// BenchmarkTableLookups: lookups of random keys in 100,000 entries, together and one by one, beside a map.
-func BenchmarkTableLookups(b *testing.B) {
+// BenchmarkLookups: lookups of random keys in 100,000 entries, together and one by one, beside a map.
+func BenchmarkLookups(b *testing.B) {
 	const size = 24
-	entries := map[string]TableEntry{}
+	entries := map[string]Entry{}
 	var frame []byte // keys one after another, as they come
 	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(100_000) {
 		frame = fmt.Appendf(frame, "host-%08d:uptime-abc", i)
 	}
 	for i := range 100_000 { // in another order, so that the answers are not side by side in memory
-		entries[fmt.Sprintf("host-%08d:uptime-abc", i)] = TableEntry{Response: bytes.Repeat([]byte("h"), 64)}
+		entries[fmt.Sprintf("host-%08d:uptime-abc", i)] = Entry{Response: bytes.Repeat([]byte("h"), 64)}
 	}
 	key := func(i int) []byte {
 		at := i * size % len(frame)
 		return frame[at : at+size]
 	}
-	table := NewTable(entries)
+	x := newIndex(entries)
 	out := make([]byte, 0, 64)
-	for _, n := range []int{1, 16, 32} {
+	for _, n := range []int{1, 16, lookupsTogether} {
 		b.Run(fmt.Sprintf("together%d", n), func(b *testing.B) {
-			tasks := make([]Task, n)
+			hashes := make([]uint64, n)
 			for i := 0; i < b.N; i += n {
-				for k := range tasks {
-					tasks[k].body = key(i + k)
+				for k := range hashes {
+					hashes[k] = x.hash(key(i + k))
 				}
-				table.runMany(tasks)
-				for k := range tasks {
-					out = append(out[:0], tasks[k].result...)
+				x.fetch(hashes)
+				for k, hash := range hashes {
+					response, _, _ := x.find(key(i+k), hash)
+					out = append(out[:0], response...)
 				}
 			}
 		})

@@ -1,4 +1,4 @@
-package netio
+package table
 
 import (
 	"bytes"
@@ -10,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"shoal/netio/lines"
 )
 
 // A commands file has lines `host:command`, a table file lines `host:command:response:seconds`. In both
 //
 //   - a colon inside a field is written `\:` and a backslash `\\`; a backslash before anything else stands for itself;
 //   - a line that begins with `[` begins with an IPv6 address in brackets, taken as it is, without escapes;
-//   - lines are as a LineScanner reads them: blanks around a line are trimmed, blank lines and lines that start with `#` are
+//   - lines are as a lines.Scanner reads them: blanks around a line are trimmed, blank lines and lines that start with `#` are
 //     skipped, lines end in LF or CRLF, and a leading BOM is no text;
 //   - of a host, the case of its letters and the spelling of an IPv6 address do not matter;
 //   - nothing else is trimmed or folded: a field may hold any bytes but a line feed, and a # after a task is part of it.
@@ -34,26 +36,26 @@ var (
 	errNotIPv6      = errors.New("what stands in brackets is no IPv6 address")
 )
 
-// TableEntry is what the table answers to one task, and how long it waits before.
-type TableEntry struct {
+// Entry is what the table answers to one task, and how long it waits before.
+type Entry struct {
 	Response []byte // shared by all readers of the table: not to be changed
 	Wait     time.Duration
 }
 
-// TableOptions say how strictly a table file is read; the zero value is strict.
-type TableOptions struct {
+// Options say how strictly a table file is read; the zero value is strict.
+type Options struct {
 	AllowDuplicates bool // the later of two lines for one task wins, instead of being an error
 }
 
-// ParseTable reads a table file. The keys of the map are as TaskKey makes them: what a client sends for that task.
-// If any line is malformed, or the file has no entry, the error is a *FileError that names all of them and there is no map;
+// Parse reads a table file. The keys of the map are as Key makes them: what a client sends for that task.
+// If any line is malformed, or the file has no entry, the error is a *lines.FileError that names all of them and there is no map;
 // name stands for the file there. The map belongs to the caller.
-func ParseTable(name string, r io.Reader, opts TableOptions) (map[string]TableEntry, error) {
-	table := make(map[string]TableEntry)
+func Parse(name string, r io.Reader, opts Options) (map[string]Entry, error) {
+	table := make(map[string]Entry)
 	firstLine := make(map[string]int)
 	var key []byte
-	problems, err := ScanLines(r, func(line int, text []byte) error {
-		entry, err := TableEntry{}, error(nil)
+	problems, err := lines.Scan(r, func(line int, text []byte) error {
+		entry, err := Entry{}, error(nil)
 		if key, entry, err = parseTableLine(key[:0], text); err != nil {
 			return err
 		}
@@ -71,15 +73,15 @@ func ParseTable(name string, r io.Reader, opts TableOptions) (map[string]TableEn
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if len(problems) == 0 && len(table) == 0 {
-		problems = []LineProblem{{Reason: "no entries: write host:command:response:seconds, one a line"}}
+		problems = []lines.Problem{{Reason: "no entries: write host:command:response:seconds, one a line"}}
 	}
 	if len(problems) > 0 {
-		return nil, &FileError{Name: name, Problems: problems}
+		return nil, &lines.FileError{Name: name, Problems: problems}
 	}
 	return table, nil
 }
 
-func parseTableLine(dst, line []byte) (key []byte, entry TableEntry, err error) {
+func parseTableLine(dst, line []byte) (key []byte, entry Entry, err error) {
 	f, err := splitLine(line)
 	if err != nil {
 		return dst, entry, err
@@ -128,11 +130,11 @@ func quoteShort(field []byte) string {
 	return strconv.Quote(string(field))
 }
 
-// TaskKey is the canonical text of a task: what a client sends and a table is keyed by. It is the line of a commands file
+// Key is the canonical text of a task: what a client sends and a table is keyed by. It is the line of a commands file
 // that means host and command, with an IPv6 host in brackets and every other colon and backslash of a field escaped, so
 // that no two different tasks share a key. One host has one key: its letters are lower case, an IPv6 address is spelled as
 // RFC 5952 has it. The caller owns it.
-func TaskKey(host, command string) []byte {
+func Key(host, command string) []byte {
 	key := make([]byte, 0, len(host)+len(command)+len("[]:"))
 	if bracketed(host) {
 		key = appendBracketed(key, host)
@@ -143,8 +145,8 @@ func TaskKey(host, command string) []byte {
 	return appendEscaped(append(key, ':'), command)
 }
 
-// SplitTaskKey returns the host and the command of a TaskKey, without escapes and brackets; false means that key is none.
-func SplitTaskKey(key []byte) (host, command string, ok bool) {
+// SplitKey returns the host and the command of a Key, without escapes and brackets; false means that key is none.
+func SplitKey(key []byte) (host, command string, ok bool) {
 	f, err := splitLine(key)
 	if err != nil || f.n != 2 || f.checkTask() != nil {
 		return "", "", false
@@ -177,9 +179,9 @@ func lower(b []byte) {
 	}
 }
 
-// AppendTaskKey appends the TaskKey of a line `host:command` to dst: at most 2×len(line)+2 bytes. The error says what is
-// wrong with the line; dst is then returned as it was. A TaskKey is its own key.
-func AppendTaskKey(dst, line []byte) ([]byte, error) {
+// AppendKey appends the Key of a line `host:command` to dst: at most 2×len(line)+2 bytes. The error says what is
+// wrong with the line; dst is then returned as it was. A Key is its own key.
+func AppendKey(dst, line []byte) ([]byte, error) {
 	f, err := splitLine(line)
 	if err != nil {
 		return dst, err
@@ -260,7 +262,7 @@ func (f *fields) checkTask() error {
 	return nil
 }
 
-// appendKey appends what TaskKey gives for the unescaped fields, without unescaping where there is nothing to unescape.
+// appendKey appends what Key gives for the unescaped fields, without unescaping where there is nothing to unescape.
 func (f *fields) appendKey(dst []byte) []byte {
 	host := f.raw[0]
 	unescaped := host

@@ -1,4 +1,4 @@
-package netio
+package table
 
 import (
 	"bytes"
@@ -13,45 +13,47 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"shoal/netio/lines"
 )
 
 func TestParseTable(t *testing.T) {
-	type entries map[string]TableEntry
-	one := TableEntry{[]byte("1"), time.Second}
+	type entries map[string]Entry
+	one := Entry{[]byte("1"), time.Second}
 	for _, c := range []struct {
 		name, file string
-		opts       TableOptions
+		opts       Options
 		want       entries
 	}{
-		{"plain", "137.72.95.0:foo:1:1\n", TableOptions{}, entries{"137.72.95.0:foo": one}},
-		{"no last newline", "a:b:1:1\na:c:1:1", TableOptions{}, entries{"a:b": one, "a:c": one}},
-		{"CRLF", "a:b:1:1\r\na:c:1:1\r", TableOptions{}, entries{"a:b": one, "a:c": one}},
-		{"BOM", "\ufeffa:b:1:1\n", TableOptions{}, entries{"a:b": one}},
-		{"BOM before a comment", "\ufeff# c\na:b:1:1\n", TableOptions{}, entries{"a:b": one}},
-		{"blank lines and comments", "\n# x:y\n \t\r\na:b:1:1\n\n#\n", TableOptions{}, entries{"a:b": one}},
-		{"empty response", "a:b::0\n", TableOptions{}, entries{"a:b": {[]byte{}, 0}}},
-		{"lines are trimmed, fields are not", " a : b : r :0\t\n", TableOptions{}, entries{"a : b ": {[]byte(" r "), 0}}},
-		{"one host, one key", "Node-A.Example:Foo:1:1\n[2001:DB8:0:0::1]:foo:1:1\n", TableOptions{},
+		{"plain", "137.72.95.0:foo:1:1\n", Options{}, entries{"137.72.95.0:foo": one}},
+		{"no last newline", "a:b:1:1\na:c:1:1", Options{}, entries{"a:b": one, "a:c": one}},
+		{"CRLF", "a:b:1:1\r\na:c:1:1\r", Options{}, entries{"a:b": one, "a:c": one}},
+		{"BOM", "\ufeffa:b:1:1\n", Options{}, entries{"a:b": one}},
+		{"BOM before a comment", "\ufeff# c\na:b:1:1\n", Options{}, entries{"a:b": one}},
+		{"blank lines and comments", "\n# x:y\n \t\r\na:b:1:1\n\n#\n", Options{}, entries{"a:b": one}},
+		{"empty response", "a:b::0\n", Options{}, entries{"a:b": {[]byte{}, 0}}},
+		{"lines are trimmed, fields are not", " a : b : r :0\t\n", Options{}, entries{"a : b ": {[]byte(" r "), 0}}},
+		{"one host, one key", "Node-A.Example:Foo:1:1\n[2001:DB8:0:0::1]:foo:1:1\n", Options{},
 			entries{"node-a.example:Foo": one, "[2001:db8::1]:foo": one}},
-		{"seconds are trimmed", "a:b:1: 1 \n", TableOptions{}, entries{"a:b": one}},
-		{"fractions", "a:b:1:.25\na:c:1:1e-3\na:d:1:0.0000000004\na:e:1:-0\n", TableOptions{}, entries{
+		{"seconds are trimmed", "a:b:1: 1 \n", Options{}, entries{"a:b": one}},
+		{"fractions", "a:b:1:.25\na:c:1:1e-3\na:d:1:0.0000000004\na:e:1:-0\n", Options{}, entries{
 			"a:b": {[]byte("1"), 250 * time.Millisecond}, "a:c": {[]byte("1"), time.Millisecond},
 			"a:d": {[]byte("1"), 0}, "a:e": {[]byte("1"), 0}}},
-		{"a day", "a:b:1:86400\n", TableOptions{}, entries{"a:b": {[]byte("1"), 24 * time.Hour}}},
-		{"any response", "a:b:\x00\xff\t#\\n\\::0\n", TableOptions{}, entries{"a:b": {[]byte("\x00\xff\t#\\n:"), 0}}},
-		{"backslashes", `a:C\:\dir\\x:\\\\\::0` + "\n", TableOptions{}, entries{`a:C\:\\dir\\x`: {[]byte(`\\:`), 0}}},
-		{"IPv6", "[2001:db8::1]:foo:1:1\n", TableOptions{}, entries{"[2001:db8::1]:foo": one}},
-		{"IPv6 by escapes", `2001\:db8\:\:1:foo:1:1`, TableOptions{}, entries{"[2001:db8::1]:foo": one}},
-		{"IPv6 zone", `[fe80::1%\\a\:b]:foo:1:1`, TableOptions{}, entries{`[fe80::1%\\a\:b]:foo`: one}},
-		{"duplicates allowed", "a:b:0:0\na:b:1:1\n", TableOptions{AllowDuplicates: true}, entries{"a:b": one}},
-		{"longest line", "a:b:" + strings.Repeat("r", MaxLine-6) + ":0\r\n", TableOptions{},
-			entries{"a:b": {bytes.Repeat([]byte("r"), MaxLine-6), 0}}},
-		{"longest line after a BOM", "\ufeffa:b:" + strings.Repeat("r", MaxLine-6) + ":0\r\n", TableOptions{},
-			entries{"a:b": {bytes.Repeat([]byte("r"), MaxLine-6), 0}}},
+		{"a day", "a:b:1:86400\n", Options{}, entries{"a:b": {[]byte("1"), 24 * time.Hour}}},
+		{"any response", "a:b:\x00\xff\t#\\n\\::0\n", Options{}, entries{"a:b": {[]byte("\x00\xff\t#\\n:"), 0}}},
+		{"backslashes", `a:C\:\dir\\x:\\\\\::0` + "\n", Options{}, entries{`a:C\:\\dir\\x`: {[]byte(`\\:`), 0}}},
+		{"IPv6", "[2001:db8::1]:foo:1:1\n", Options{}, entries{"[2001:db8::1]:foo": one}},
+		{"IPv6 by escapes", `2001\:db8\:\:1:foo:1:1`, Options{}, entries{"[2001:db8::1]:foo": one}},
+		{"IPv6 zone", `[fe80::1%\\a\:b]:foo:1:1`, Options{}, entries{`[fe80::1%\\a\:b]:foo`: one}},
+		{"duplicates allowed", "a:b:0:0\na:b:1:1\n", Options{AllowDuplicates: true}, entries{"a:b": one}},
+		{"longest line", "a:b:" + strings.Repeat("r", lines.MaxLine-6) + ":0\r\n", Options{},
+			entries{"a:b": {bytes.Repeat([]byte("r"), lines.MaxLine-6), 0}}},
+		{"longest line after a BOM", "\ufeffa:b:" + strings.Repeat("r", lines.MaxLine-6) + ":0\r\n", Options{},
+			entries{"a:b": {bytes.Repeat([]byte("r"), lines.MaxLine-6), 0}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(c.file), iotest.DataErrReader(strings.NewReader(c.file))} {
-				got, err := ParseTable("t", r, c.opts)
+				got, err := Parse("t", r, c.opts)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,16 +92,16 @@ func TestParseTableRefuses(t *testing.T) {
 		{"beyond float64", "a:b:1:1e999", `t:1: the seconds "1e999" are more than 86400, a day`},
 		{"duplicate", "a:b:1:1\n\na:b:2:2\na:b:3:3\n", "t:3: the same task as in line 1\nt:4: the same task as in line 1"},
 		{"duplicate in other words", "[::1]:\\b:1:1\n\\:\\:1:\\\\b:2:2\n", "t:2: the same task as in line 1"},
-		{"line too long", "a:b:" + strings.Repeat("r", MaxLine-5) + ":0\nx\n",
+		{"line too long", "a:b:" + strings.Repeat("r", lines.MaxLine-5) + ":0\nx\n",
 			"t:1: the line is longer than 1 MiB\nt:2: 1 of the 4 fields host:command:response:seconds"},
-		{"line far too long", strings.Repeat("r", 5*MaxLine) + "\nx", "t:1: the line is longer than 1 MiB\n" +
+		{"line far too long", strings.Repeat("r", 5*lines.MaxLine) + "\nx", "t:1: the line is longer than 1 MiB\n" +
 			"t:2: 1 of the 4 fields host:command:response:seconds"},
-		{"last line far too long", "a:b:1:1\n" + strings.Repeat("r", 3*MaxLine), "t:2: the line is longer than 1 MiB"},
+		{"last line far too long", "a:b:1:1\n" + strings.Repeat("r", 3*lines.MaxLine), "t:2: the line is longer than 1 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table, err := ParseTable("t", strings.NewReader(c.file), TableOptions{})
-			var fileError *FileError
-			if table != nil || !errors.As(err, &fileError) || !errors.Is(err, ErrBadFile) {
+			table, err := Parse("t", strings.NewReader(c.file), Options{})
+			var fileError *lines.FileError
+			if table != nil || !errors.As(err, &fileError) || !errors.Is(err, lines.ErrBadFile) {
 				t.Fatalf("got %v, %v", table, err)
 			}
 			if err.Error() != c.want {
@@ -111,7 +113,7 @@ func TestParseTableRefuses(t *testing.T) {
 
 func TestFileErrorNamesTwenty(t *testing.T) {
 	for _, lines := range []int{19, 20, 21, 1000} {
-		_, err := ParseTable("t", strings.NewReader(strings.Repeat("bad\n", lines)), TableOptions{})
+		_, err := Parse("t", strings.NewReader(strings.Repeat("bad\n", lines)), Options{})
 		var want strings.Builder
 		for n := 1; n <= min(lines, 20); n++ {
 			fmt.Fprintf(&want, "t:%d: 1 of the 4 fields host:command:response:seconds\n", n)
@@ -128,7 +130,7 @@ func TestFileErrorNamesTwenty(t *testing.T) {
 func TestParseTableReadError(t *testing.T) {
 	broken := errors.New("broken")
 	r := io.MultiReader(strings.NewReader("a:b:1:1\nbad\n"), iotest.ErrReader(broken))
-	if table, err := ParseTable("t", r, TableOptions{}); table != nil || !errors.Is(err, broken) || errors.Is(err, ErrBadFile) {
+	if table, err := Parse("t", r, Options{}); table != nil || !errors.Is(err, broken) || errors.Is(err, lines.ErrBadFile) {
 		t.Errorf("got %v, %v", table, err)
 	}
 }
@@ -144,8 +146,8 @@ func TestTaskKey(t *testing.T) {
 		{"a", "b:c", `a:b\:c`},
 		{"[", ":1]:foo", `[:\:1]\:foo`},
 	} {
-		if got := string(TaskKey(c.host, c.command)); got != c.want {
-			t.Errorf("TaskKey(%q, %q) is %s, want %s", c.host, c.command, got, c.want)
+		if got := string(Key(c.host, c.command)); got != c.want {
+			t.Errorf("Key(%q, %q) is %s, want %s", c.host, c.command, got, c.want)
 		}
 	}
 }
@@ -166,7 +168,7 @@ func TestTaskKeyNeverCollides(t *testing.T) {
 	seen := make(map[string][2]string)
 	for _, host := range texts {
 		for _, command := range texts {
-			key := string(TaskKey(host, command))
+			key := string(Key(host, command))
 			if other, ok := seen[key]; ok {
 				t.Fatalf("%q and %q share the key %q", other, [2]string{host, command}, key)
 			}
@@ -197,7 +199,7 @@ func TestAppendTaskKey(t *testing.T) {
 		{"[::1]", "", errNoColon},
 		{"[::1]:", "", errEmptyCommand},
 	} {
-		got, err := AppendTaskKey([]byte("before"), []byte(c.line))
+		got, err := AppendKey([]byte("before"), []byte(c.line))
 		if string(got) != "before"+c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s: got %s, %v", c.line, got, err)
 		}
@@ -206,7 +208,7 @@ func TestAppendTaskKey(t *testing.T) {
 		}
 	}
 	dst, line := make([]byte, 0, 64), []byte("137.72.95.0:foo")
-	if n := testing.AllocsPerRun(100, func() { dst, _ = AppendTaskKey(dst[:0], line) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { dst, _ = AppendKey(dst[:0], line) }); n != 0 {
 		t.Errorf("%v allocations a key", n)
 	}
 }
@@ -214,7 +216,7 @@ func TestAppendTaskKey(t *testing.T) {
 // testdata is what its generator writes, and what the first ancestor of shoal was measured with.
 func TestTestdataIsGenerated(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.Command("go", "run", "../testdata/generate.go", "-dir", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "run", "../../testdata/generate.go", "-dir", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, name := range []string{"commands.txt", "table.txt"} {
@@ -222,7 +224,7 @@ func TestTestdataIsGenerated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join("../testdata", name))
+		got, err := os.ReadFile(filepath.Join("../../testdata", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,12 +232,12 @@ func TestTestdataIsGenerated(t *testing.T) {
 			t.Errorf("testdata/%s is not what testdata/generate.go writes", name)
 		}
 	}
-	file, err := os.Open("../testdata/table.txt")
+	file, err := os.Open("../../testdata/table.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	table, err := ParseTable("table.txt", file, TableOptions{})
+	table, err := Parse("table.txt", file, Options{})
 	if err != nil || len(table) != 512 {
 		t.Fatalf("%d entries, %v", len(table), err)
 	}
@@ -254,9 +256,9 @@ func FuzzParseTable(f *testing.F) {
 	f.Add([]byte("137.72.95.0:foo:1:1\n# c\n\n[::1]:a\\:b:\\\\:0.5\r\n"))
 	f.Add([]byte("\ufeffh:c:r:0\nh:c:r:nan\n::1:x:y:z\n[fe80::1%\\]:x::0"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		table, err := ParseTable("t", bytes.NewReader(file), TableOptions{AllowDuplicates: true})
+		table, err := Parse("t", bytes.NewReader(file), Options{AllowDuplicates: true})
 		if err != nil {
-			if !errors.Is(err, ErrBadFile) {
+			if !errors.Is(err, lines.ErrBadFile) {
 				t.Fatal(err)
 			}
 			return
@@ -264,12 +266,12 @@ func FuzzParseTable(f *testing.F) {
 		again := bytes.NewBufferString("# keeps a BOM off the first line\n")
 		for key, e := range table {
 			line := append(appendEscaped([]byte(key+":"), string(e.Response)), fmt.Sprintf(":%.9f", e.Wait.Seconds())...)
-			if len(line) > MaxLine {
+			if len(line) > lines.MaxLine {
 				return
 			}
 			again.Write(append(line, '\n'))
 		}
-		got, err := ParseTable("again", again, TableOptions{})
+		got, err := Parse("again", again, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,14 +287,14 @@ func FuzzAppendTaskKey(f *testing.F) {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		key, err := AppendTaskKey(nil, line)
+		key, err := AppendKey(nil, line)
 		if err != nil {
 			return
 		}
 		if len(key) > 2*len(line)+2 {
 			t.Errorf("%d bytes for a line of %d", len(key), len(line))
 		}
-		if again, err := AppendTaskKey(nil, key); err != nil || !bytes.Equal(again, key) {
+		if again, err := AppendKey(nil, key); err != nil || !bytes.Equal(again, key) {
 			t.Errorf("%q gives %q, %v", key, again, err)
 		}
 		for _, text := range [][]byte{line, key} {
@@ -304,7 +306,7 @@ func FuzzAppendTaskKey(f *testing.F) {
 			if !split.bracketed {
 				host = appendUnescaped(nil, host)
 			}
-			if want := TaskKey(string(host), string(command)); !bytes.Equal(key, want) {
+			if want := Key(string(host), string(command)); !bytes.Equal(key, want) {
 				t.Errorf("%q: got %q, want %q", text, key, want)
 			}
 		}

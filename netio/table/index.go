@@ -1,4 +1,4 @@
-package netio
+package table
 
 import (
 	"encoding/binary"
@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// tableIndex is a table as it is looked up in: it never changes. A map costs four loads of memory for a lookup, each of
+// index is a table as it is looked up in: it never changes. A map costs four loads of memory for a lookup, each of
 // which has to wait for the one before: control bytes, the key's header, its bytes, the response's. Here a slot leads to
 // a record that has everything side by side, and the slots and records of several tasks are loaded together, so that
 // the processor waits for all of them at once.
-type tableIndex struct {
+type index struct {
 	seed  maphash.Seed
 	count int
 	// slots is a hash table with linear probing, at most two thirds full; a power of two long. A slot is the upper bits
@@ -30,8 +30,8 @@ const (
 	lookupsTogether = 32
 )
 
-// newTableIndex copies the entries.
-func newTableIndex(entries map[string]TableEntry) *tableIndex {
+// newIndex copies the entries.
+func newIndex(entries map[string]Entry) *index {
 	size, slots := 0, 1
 	for key, e := range entries {
 		size += recordHeader + len(key) + len(e.Response)
@@ -39,7 +39,7 @@ func newTableIndex(entries map[string]TableEntry) *tableIndex {
 	for slots*2 < len(entries)*3 {
 		slots *= 2
 	}
-	x := &tableIndex{seed: maphash.MakeSeed(), count: len(entries), slots: make([]uint64, slots), records: make([]byte, 0, size+cacheLine)}
+	x := &index{seed: maphash.MakeSeed(), count: len(entries), slots: make([]uint64, slots), records: make([]byte, 0, size+cacheLine)}
 	for key, e := range entries {
 		hash := maphash.String(x.seed, key)
 		i := hash & uint64(slots-1)
@@ -49,7 +49,7 @@ func newTableIndex(entries map[string]TableEntry) *tableIndex {
 		x.slots[i] = hash&^recordMask | uint64(len(x.records)+1)
 		x.records = binary.LittleEndian.AppendUint32(x.records, uint32(len(key)))
 		x.records = binary.LittleEndian.AppendUint32(x.records, uint32(len(e.Response)))
-		x.records = binary.LittleEndian.AppendUint64(x.records, uint64(min(max(0, e.Wait), longestWait)))
+		x.records = binary.LittleEndian.AppendUint64(x.records, uint64(max(0, e.Wait)))
 		x.records = append(x.records, key...)
 		x.records = append(x.records, e.Response...)
 	}
@@ -58,10 +58,10 @@ func newTableIndex(entries map[string]TableEntry) *tableIndex {
 }
 
 // hash returns what a key is found by.
-func (x *tableIndex) hash(key []byte) uint64 { return maphash.Bytes(x.seed, key) }
+func (x *index) hash(key []byte) uint64 { return maphash.Bytes(x.seed, key) }
 
 // find returns the entry of a key whose hash this is; the response is the index's.
-func (x *tableIndex) find(key []byte, hash uint64) (response []byte, wait time.Duration, ok bool) {
+func (x *index) find(key []byte, hash uint64) (response []byte, wait time.Duration, ok bool) {
 	last := uint64(len(x.slots) - 1)
 	for i := hash & last; x.slots[i] != 0; i = (i + 1) & last {
 		slot := x.slots[i]
@@ -81,7 +81,7 @@ func (x *tableIndex) find(key []byte, hash uint64) (response []byte, wait time.D
 
 // fetch begins the lookups of at most lookupsTogether hashes: it loads the memory that find will look at, of all of
 // them side by side. What it returns means nothing; it keeps the compiler from leaving the loads out.
-func (x *tableIndex) fetch(hashes []uint64) (loaded byte) {
+func (x *index) fetch(hashes []uint64) (loaded byte) {
 	last := uint64(len(x.slots) - 1)
 	var starts [lookupsTogether]uint64
 	for i, hash := range hashes {

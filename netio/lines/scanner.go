@@ -1,4 +1,4 @@
-package netio
+package lines
 
 import (
 	"bufio"
@@ -18,8 +18,8 @@ var (
 	errCompressed = errors.New("compressed, not text: expand it first, as gunzip or unzstd do")
 )
 
-// LineOptions say how a LineScanner takes an input apart. The zero value is that of commands and table files.
-type LineOptions struct {
+// Options say how a Scanner takes an input apart. The zero value is that of commands and table files.
+type Options struct {
 	// Null says that each line ends in a NUL byte and is taken as it is: nothing is trimmed, and nothing but an empty line is
 	// skipped.
 	Null bool
@@ -27,12 +27,12 @@ type LineOptions struct {
 	Longest int
 }
 
-// LineScanner reads the lines of an input, however long that is, in memory for one line. Lines end in LF or CRLF; blanks
+// Scanner reads the lines of an input, however long that is, in memory for one line. Lines end in LF or CRLF; blanks
 // around a line are trimmed; blank lines, and those that begin with #, are skipped; a leading byte order mark is no text. An
 // input in UTF-16, or one that is compressed, is refused as a whole. One goroutine may use it.
-type LineScanner struct {
+type Scanner struct {
 	in      *bufio.Reader
-	options LineOptions
+	options Options
 	number  int
 	text    []byte
 	joined  []byte // memory for lines longer than the reader's buffer
@@ -40,14 +40,16 @@ type LineScanner struct {
 	err     error
 }
 
-// NewLineScanner returns a scanner of r, of which it reads ahead.
-func NewLineScanner(r io.Reader, o LineOptions) *LineScanner {
-	o.Longest = orDefault(o.Longest, MaxLine)
-	return &LineScanner{in: bufio.NewReaderSize(r, 64<<10), options: o}
+// NewScanner returns a scanner of r, of which it reads ahead.
+func NewScanner(r io.Reader, o Options) *Scanner {
+	if o.Longest == 0 {
+		o.Longest = MaxLine
+	}
+	return &Scanner{in: bufio.NewReaderSize(r, 64<<10), options: o}
 }
 
 // Scan goes to the next line that says something, or is refused. False means that there is none, or Err.
-func (s *LineScanner) Scan() bool {
+func (s *Scanner) Scan() bool {
 	for s.err == nil {
 		whole := s.read()
 		if s.number == 0 {
@@ -80,24 +82,24 @@ func (s *LineScanner) Scan() bool {
 }
 
 // Line is the number of the line, from 1.
-func (s *LineScanner) Line() int { return s.number }
+func (s *Scanner) Line() int { return s.number }
 
 // Bytes is the line; valid until the next Scan.
-func (s *LineScanner) Bytes() []byte { return s.text }
+func (s *Scanner) Bytes() []byte { return s.text }
 
 // Refused is why the line cannot be used, such as its length; nil if it can.
-func (s *LineScanner) Refused() error { return s.refused }
+func (s *Scanner) Refused() error { return s.refused }
 
 // Err is why there are no more lines; nil at the end of the input. One that matches ErrBadFile is about what the input is, any
 // other is the reader's.
-func (s *LineScanner) Err() error {
+func (s *Scanner) Err() error {
 	if s.err == io.EOF {
 		return nil
 	}
 	return s.err
 }
 
-func (s *LineScanner) tooLong() error {
+func (s *Scanner) tooLong() error {
 	if s.options.Longest == MaxLine {
 		return errLongLine
 	}
@@ -105,7 +107,7 @@ func (s *LineScanner) tooLong() error {
 }
 
 // read takes a line in, with its end; false means that it is too long, and was not kept.
-func (s *LineScanner) read() (whole bool) {
+func (s *Scanner) read() (whole bool) {
 	end := byte('\n')
 	if s.options.Null {
 		end = 0
@@ -134,7 +136,7 @@ const bom = "\ufeff"
 const blanks = " \t\v\f"
 
 // trim takes off what does not belong to the line.
-func (s *LineScanner) trim() {
+func (s *Scanner) trim() {
 	if s.options.Null {
 		s.text = bytes.TrimSuffix(s.text, []byte{0})
 		return
@@ -165,22 +167,22 @@ func looksWrong(first []byte, null bool) error {
 	if wrong == nil {
 		return nil
 	}
-	return &FileError{Name: "input", Problems: []LineProblem{{Reason: wrong.Error()}}}
+	return &FileError{Name: "input", Problems: []Problem{{Reason: wrong.Error()}}}
 }
 
-// ScanLines calls each for every line of r that a LineScanner gives; text is valid until each returns. The lines that each
+// Scan calls each for every line of r that a Scanner gives; text is valid until each returns. The lines that each
 // refuses, and those longer than MaxLine, come back as problems, the text of the error being the reason; an input that is no
-// text at all is a problem of line 0. The error of ScanLines itself is one of r.
-func ScanLines(r io.Reader, each func(line int, text []byte) error) ([]LineProblem, error) {
-	var problems []LineProblem
-	s := NewLineScanner(r, LineOptions{})
+// text at all is a problem of line 0. The error of Scan itself is one of r.
+func Scan(r io.Reader, each func(line int, text []byte) error) ([]Problem, error) {
+	var problems []Problem
+	s := NewScanner(r, Options{})
 	for s.Scan() {
 		err := s.Refused()
 		if err == nil {
 			err = each(s.Line(), s.Bytes())
 		}
 		if err != nil {
-			problems = append(problems, LineProblem{Line: s.Line(), Reason: err.Error()})
+			problems = append(problems, Problem{Line: s.Line(), Reason: err.Error()})
 		}
 	}
 	var file *FileError

@@ -1,4 +1,4 @@
-package netio
+package lines
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ var ErrBadFile = errors.New("bad input file")
 // shownProblems is how many lines an error names: enough to see a pattern, few enough to leave the terminal readable.
 const shownProblems = 20
 
-// LineProblem says what is wrong with one line of an input file. Line counts from 1; 0 is the file as a whole.
-type LineProblem struct {
+// Problem says what is wrong with one line of an input file. Line counts from 1; 0 is the file as a whole.
+type Problem struct {
 	Line   int
 	Reason string
 }
@@ -21,7 +21,7 @@ type LineProblem struct {
 // FileError names everything that is wrong with an input file. It is an ErrBadFile.
 type FileError struct {
 	Name     string
-	Problems []LineProblem // in the order of the lines, never empty
+	Problems []Problem // in the order of the lines, never empty
 }
 
 // Error prints a line `file:line: reason` for each of the first 20 problems, then how many more there are.
