@@ -37,7 +37,7 @@
 // # Who owns what
 //
 //   - A Gateway owns its listeners, the event loops (internal/engine), one goroutine that sweeps silent connections and lanes
-//     that nobody came back for (gateway_sweep.go), the pool, and the timers. Shutdown and Close return when they have ended.
+//     that nobody came back for (gateway_sweep.go; gateway_away.go says which of them make room), the pool, and the timers. Shutdown and Close return when they have ended.
 //   - A connection (gateway_connection.go) is in one of a few states; nothing waits for it. Its bytes come on its event loop,
 //     which handles them to the end and never runs a subroutine.
 //   - A handler is the gateway's side of a lane: its slots, streams and outbox. A connection comes and goes under it;

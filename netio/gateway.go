@@ -57,6 +57,7 @@ type Gateway struct {
 	counters    counters
 	early       tally // tasks answered before their subroutine's end, since the start: cancelled, timed out or cut off
 	streaming   tally // streams whose subroutine has not returned
+	refusals    logLimit
 
 	// Set by Start, not changed afterwards.
 	config GatewayConfig
@@ -73,6 +74,7 @@ type Gateway struct {
 	handlers   map[*handler]struct{}
 	sessions   map[sessionKey]*handler
 	greeting   map[*connection]struct{} // connections that have no handler yet
+	away       awayLanes                // handlers without a connection
 	nextTimers int                      // for the next handler
 	stopping   chan struct{}            // closed when the end begins
 	stopAsked  chan struct{}            // closed when a client asked for the end

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"shoal/netio/internal/engine"
 	"shoal/proto"
@@ -32,22 +33,34 @@ type connection struct {
 	handler atomic.Pointer[handler] // whose lane it carries; nil: none yet
 }
 
-// greetings bounds the connections that have not said hello, beside those that have.
+// greetings bounds the connections that have not said hello, beside those that have. When there are as many, the oldest of them
+// makes room for the next.
 const greetings = 1024
 
 // take makes a connection of what was accepted, and has it read.
 func (g *Gateway) take(conn net.Conn) {
 	c := &connection{gateway: g, remote: peerName(conn), since: monotonic()}
 	g.mu.Lock()
-	refused := g.state == gatewayStopped || len(g.greeting) >= greetings
-	if !refused {
+	var silent *connection
+	if len(g.greeting) >= greetings {
+		silent = g.longestSilent()
+	}
+	stopped, full := g.state == gatewayStopped, len(g.greeting) >= greetings && silent == nil
+	if !stopped && !full {
 		g.greeting[c] = struct{}{}
 		g.running.Add(1) // until Closed
 	}
 	g.mu.Unlock()
-	if refused {
+	switch {
+	case stopped:
 		_ = conn.Close()
 		return
+	case full:
+		c.logRefusal(errGreetingsFull)
+		turnAway(conn, errGreetingsFull)
+		return
+	case silent != nil:
+		silent.refuse(fmt.Errorf("no hello yet, and others want to say theirs: %w", ErrIdle))
 	}
 	if g.engine == nil || !engine.Takes(conn) {
 		go c.pump(conn)
@@ -56,6 +69,30 @@ func (g *Gateway) take(conn net.Conn) {
 	if err := g.engine.Add(conn, c); err != nil {
 		c.Closed(err)
 	}
+}
+
+// longestSilent returns the connection that has been greeting for longest without a hello; nil: there is none. It is taken off
+// the list. The caller holds mu.
+func (g *Gateway) longestSilent() (longest *connection) {
+	for c := range g.greeting {
+		if !c.hello.Load() && (longest == nil || c.since < longest.since) {
+			longest = c
+		}
+	}
+	if longest != nil {
+		delete(g.greeting, longest)
+	}
+	return longest
+}
+
+var errGreetingsFull = &GoodbyeError{Code: proto.GoodbyeFull, Text: fmt.Sprintf("as many connections as the gateway welcomes at once (%d)", greetings)}
+
+// turnAway says goodbye on a connection that was never taken, and closes it when the peer has had time to read that. A new
+// connection has room for the goodbye.
+func turnAway(conn net.Conn, g *GoodbyeError) {
+	_ = conn.SetDeadline(time.Now().Add(lingerTime))
+	time.AfterFunc(lingerTime, func() { _ = conn.Close() })
+	_, _ = conn.Write(proto.AppendGoodbye(nil, proto.Goodbye{Code: g.Code, Text: g.Text}))
 }
 
 // peerName returns the address of a peer; that of a unix socket is the gateway's own where the peer's has no name.
@@ -155,11 +192,15 @@ func (c *connection) refuse(err error) {
 
 // logRefusal logs why a connection ended before it was welcome.
 func (c *connection) logRefusal(err error) {
+	ok, before := c.gateway.refusals.allow(monotonic())
+	if !ok {
+		return
+	}
 	level := slog.LevelInfo
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) { // it has only looked whether somebody listens
 		level = slog.LevelDebug
 	}
-	c.gateway.log.Log(context.Background(), level, "connection refused", "remote", c.remote, "error", err)
+	c.gateway.log.Log(context.Background(), level, "connection refused", "remote", c.remote, "error", err, "not_logged", before)
 }
 
 // greeted takes a connection off the list of those that greet.

@@ -54,7 +54,19 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	key := sessionKey{hello.Session, hello.Lane}
 	resumable := hello.Session != proto.ID{}
 	g.mu.Lock()
-	for old := g.sessions[key]; old != nil; old = g.sessions[key] {
+	for tries := 0; ; {
+		old := g.sessions[key]
+		if old == nil {
+			if g.state == gatewayServing && len(g.handlers) >= g.config.MaxHandlers && tries < mostRoomTries {
+				g.mu.Unlock()
+				if tries++; !g.makeRoom() {
+					tries = mostRoomTries
+				}
+				g.mu.Lock()
+				continue
+			}
+			break
+		}
 		if hello.Clock < old.helloClock {
 			g.mu.Unlock()
 			return nil, errStale
@@ -177,6 +189,7 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 		return err
 	}
 	g.greeted(r.c)
+	g.cameBack(h)
 	if !welcome.Draining && g.draining.Load() { // it began meanwhile, and may have passed this lane over
 		h.control(func(dst []byte) []byte { return proto.AppendDrain(dst, 1<<32-1) })
 	}
@@ -280,9 +293,7 @@ func (g *Gateway) settleLost(h *handler, err error) {
 		g.log.Debug("connection ended", "remote", h.peer(), "error", err)
 	}
 	if h.resumable && !malformed && !isGoodbye(err) {
-		g.mu.Lock()
-		h.detachedAt = monotonic()
-		g.mu.Unlock()
+		g.wentAway(h)
 		return
 	}
 	g.endLocked(h, err)
@@ -314,6 +325,7 @@ func (g *Gateway) forget(h *handler) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.handlers, h)
+	g.away.remove(h)
 	if g.sessions[h.session] == h {
 		delete(g.sessions, h.session)
 	}

@@ -46,6 +46,7 @@ type handler struct {
 
 	exchange   exchange // of its connections
 	detachedAt int64    // when the last connection was lost; guarded by gateway.mu
+	away       awayLane // guarded by gateway.mu
 	begun      uint64   // the clock of the hello that made it
 	helloClock uint64   // the clock of the latest hello; guarded by gateway.mu
 }

@@ -271,6 +271,13 @@ func (k *link) awaitEnd() {
 // sayLast writes one frame as the last of a connection that carries no lane, and closes it once the peer has had time to read
 // it.
 func (k *link) sayLast(frame []byte) {
+	k.mu.Lock()
+	opened := k.carrier != nil
+	k.mu.Unlock()
+	if !opened { // it is on its way to its event loop
+		k.close()
+		return
+	}
 	k.setWriteDeadline(time.Now().Add(lingerTime))
 	time.AfterFunc(lingerTime, k.close)
 	pieces := [][]byte{frame}

@@ -251,7 +251,7 @@ func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
 
 // A lane that was full, and whose client has received everything, goes on when it comes back.
 func TestResumeOfFullLane(t *testing.T) {
-	g := startGateway(t, GatewayConfig{SendBuffer: 256 << 10})
+	g := startGateway(t, GatewayConfig{SendBuffer: 256 << 10, Workers: 2}) // more would have begun before it is full
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 64<<10), nil })
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
