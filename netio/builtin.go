@@ -54,7 +54,9 @@ func (g *Gateway) registerBuiltins() {
 		}
 		return json.Marshal(infos)
 	})
-	g.HandleCall(nameStats, func(context.Context, []byte) ([]byte, error) { return json.Marshal(g.Stats()) })
+	g.HandleCall(nameStats, func(context.Context, []byte) ([]byte, error) {
+		return json.Marshal(statsAnswer{g.Stats(), g.config.Workers})
+	})
 	g.HandleCall(nameStop, func(context.Context, []byte) ([]byte, error) {
 		if !g.config.AllowStop {
 			return nil, &Failure{Status: proto.StatusNotAllowed, Text: "this gateway may not be stopped by clients"}
@@ -75,6 +77,19 @@ func (s *Swarm) List(ctx context.Context) ([]SubroutineInfo, error) {
 func (s *Swarm) Stats(ctx context.Context) (Stats, error) {
 	var stats Stats
 	return stats, s.ask(ctx, nameStats, &stats)
+}
+
+// statsAnswer is what crosses the wire.
+type statsAnswer struct {
+	Stats
+	Workers int
+}
+
+// Workers asks the gateway how many tasks it runs or holds at once: more in flight than that only wait there. Zero means that
+// it does not say.
+func (s *Swarm) Workers(ctx context.Context) (int, error) {
+	var answer statsAnswer
+	return answer.Workers, s.ask(ctx, nameStats, &answer)
 }
 
 // StopGateway asks the gateway to drain and end. It matches ErrNotAllowed where that is not for clients to ask.

@@ -36,10 +36,14 @@ func (r *Result) Start() time.Time {
 
 // MapOptions says how a Map goes about it. Zero means the default.
 type MapOptions struct {
-	Batch    int           // items to a frame, which leaves when it is full or the input has ended; default 1: each at once, with others that are ready
-	Ordered  bool          // results in the order of the items, not as they finish
-	InFlight int           // items sent and not yet yielded, at most; default 65536 for each connection
-	Timeout  time.Duration // for each item, each time it is sent; default: the context's deadline alone
+	Batch    int  // items to a frame, which leaves when it is full or the input has ended; default 1: each at once, with others that are ready
+	Ordered  bool // results in the order of the items, not as they finish
+	InFlight int  // items sent and not yet yielded, at most, but with Ordered those not yet answered; default 65536 for each connection
+	// Bytes bounds the answers that have come and are not yet yielded, with Ordered those too that wait for earlier ones. Above
+	// it no more items are sent, and the gateway is not told that its answers have arrived: it goes on until it keeps
+	// GatewayConfig.SendBuffer for each connection, then it runs no more of this swarm's tasks. Default 64 MiB.
+	Bytes   int
+	Timeout time.Duration // for each item, each time it is sent; default: the context's deadline alone
 	// Arrived is called for each result as it comes, on the goroutine that takes the results, before it is yielded: with
 	// Ordered that may be long before. More says that another comes at once. Default: none.
 	Arrived func(r Result, err error)
@@ -67,6 +71,7 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 	o.Batch = max(1, o.Batch)
 	o.OnRestart = s.policyFor(ctx, o.OnRestart)
 	o.InFlight = max(o.Batch, orDefault(o.InFlight, 65536*len(s.lanes)))
+	o.Bytes = orDefault(o.Bytes, 64<<20)
 	return func(yield func(Result, error) bool) {
 		if err := checkName(name); err != nil {
 			yield(Result{}, err)
@@ -74,6 +79,7 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 		}
 		feeding, stop := context.WithCancel(ctx)
 		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1)}
+		m.backlog.m = m
 		m.feeder = feeder{m: m, room: make(chan struct{}, 1), offer: make(chan struct{}, 1)}
 		m.sinks = make([]mapSink, len(s.lanes))
 		if len(s.config.Interceptors) > 0 {
@@ -94,6 +100,7 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 		}()
 		defer m.callers.Wait()
 		defer m.working.Wait()
+		defer m.backlog.end()
 		defer m.cancelRest()
 		defer stop()
 		if o.Ordered {
@@ -118,8 +125,10 @@ type mapRun struct {
 	calling chan struct{}  // a slot for each item inside interceptors; nil: there are none
 	callers sync.WaitGroup // the goroutines of these
 
-	wake    chan struct{} // one slot: results have come, or the feeder has ended
-	yielded atomic.Int64  // results taken by the caller
+	wake     chan struct{} // one slot: results have come, or the feeder has ended
+	yielded  atomic.Int64  // results taken by the caller
+	answered atomic.Int64  // results that have come; counted where they are yielded in order
+	backlog  backlog       // the bytes of those that have come and are not taken
 
 	mu      sync.Mutex // guards what follows
 	results [][]mapResult
@@ -134,20 +143,33 @@ type mapResult struct {
 
 // add gives the caller results, which are the caller's from now on.
 func (m *mapRun) add(some ...mapResult) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ended {
-		return
+	bytes := 0
+	for i := range some {
+		bytes += len(some[i].Body)
 	}
-	if m.results = append(m.results, some); len(m.results) == 1 {
-		wake(m.wake)
+	m.backlog.add(bytes)
+	m.mu.Lock()
+	if !m.ended {
+		if m.results = append(m.results, some); len(m.results) == 1 {
+			wake(m.wake)
+		}
+	}
+	m.mu.Unlock()
+	if m.options.Ordered {
+		m.answered.Add(int64(len(some)))
+		wake(m.feeder.room)
 	}
 }
 
-// next returns the results that have come, and waits for some; none at the end. Spare is memory to use again.
-func (m *mapRun) next(spare [][]mapResult) [][]mapResult {
+// next returns the results that have come, and waits for some; none at the end. Spare is memory to use again. Wanted is the
+// item without which nothing is yielded, negative where there is none.
+func (m *mapRun) next(spare [][]mapResult, wanted int) [][]mapResult {
 	cancelled := m.ctx.Done()
 	for {
+		var stuck <-chan time.Time
+		if wanted >= 0 {
+			stuck = m.backlog.stuck(wanted)
+		}
 		m.mu.Lock()
 		if got := m.results; len(got) > 0 {
 			m.results = spare[:0]
@@ -160,6 +182,8 @@ func (m *mapRun) next(spare [][]mapResult) [][]mapResult {
 		}
 		select {
 		case <-m.wake:
+		case <-stuck:
+			m.backlog.letThrough(wanted)
 		case <-cancelled:
 			cancelled = nil
 			m.cancelHanded()
@@ -168,8 +192,9 @@ func (m *mapRun) next(spare [][]mapResult) [][]mapResult {
 }
 
 // count records that the caller has taken results.
-func (m *mapRun) count(n int) {
+func (m *mapRun) count(n, bytes int) {
 	m.yielded.Add(int64(n))
+	m.backlog.take(bytes)
 	wake(m.feeder.room)
 }
 
@@ -187,11 +212,13 @@ func (m *mapRun) yieldAll(yield func(Result, error) bool) {
 	const often = 64 // results after which the feeder learns of them
 	var got [][]mapResult
 	for {
-		if got = m.next(got); got == nil {
+		if got = m.next(got, -1); got == nil {
 			return
 		}
 		for i, some := range got {
+			bytes := 0
 			for k := range some {
+				bytes += len(some[k].Body)
 				some[k].More = k < len(some)-1 || i < len(got)-1
 				if m.options.Arrived != nil {
 					m.options.Arrived(some[k].Result, some[k].err)
@@ -200,22 +227,23 @@ func (m *mapRun) yieldAll(yield func(Result, error) bool) {
 					return
 				}
 				if k%often == often-1 {
-					m.count(often)
+					m.count(often, bytes)
+					bytes = 0
 				}
 			}
-			m.count(len(some) % often)
+			m.count(len(some)%often, bytes)
 			m.used(some)
 			got[i] = nil
 		}
 	}
 }
 
-// yieldOrdered holds back what has overtaken; InFlight bounds how much.
+// yieldOrdered holds back what has overtaken; Bytes bounds how much.
 func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 	early := map[int]mapResult{}
 	var got [][]mapResult
 	for index := 0; ; {
-		if got = m.next(got); got == nil {
+		if got = m.next(got, index); got == nil {
 			return
 		}
 		for i, some := range got {
@@ -240,7 +268,7 @@ func (m *mapRun) yieldOrdered(yield func(Result, error) bool) {
 			if !yield(r.Result, r.err) {
 				return
 			}
-			m.count(1)
+			m.count(1, len(r.Body))
 		}
 	}
 }
@@ -262,17 +290,25 @@ func (m *mapRun) cancelRest() {
 }
 
 // cancelAll cancels the tasks of one sink at the gateway. Their answers come: canceled, or what they were before the
-// cancel arrived; if the connection is away, they end as canceled here.
+// cancel arrived; if the connection is away, they end here, as canceled where they were never sent, else as lost.
 func (l *swarmLane) cancelAll(who sink) {
 	var away []ending
 	var asked, cancelled *request
+	var unseen map[uint32]struct{}
 	l.mu.Lock()
+	if l.link == nil {
+		unseen = l.unseen(false)
+	}
 	for id := range l.slots {
 		s := l.slots[id]
 		switch {
 		case s.sink != who || s.request.cancelled:
 		case l.link == nil || s.parked():
-			away = append(away, ending{slot: s, status: StatusCanceled})
+			e := ending{slot: s, status: StatusCanceled}
+			if _, never := unseen[uint32(id)]; !never && !s.parked() {
+				e.status, e.err.Text = StatusLost, "cancelled while the gateway was away, which may have run it"
+			}
+			away = append(away, e)
 			l.dismiss(uint32(id))
 		default:
 			l.cancelSlot(uint32(id))

@@ -100,7 +100,15 @@ func (f *feeder) add(frame []outgoing) bool {
 
 // fits reports whether n more items may be ready. The caller holds mu.
 func (f *feeder) fits(n, size int) bool {
-	if f.pulled-f.m.yielded.Load()+int64(n) > int64(f.m.options.InFlight) {
+	m := f.m
+	under, most := f.pulled-m.yielded.Load()+int64(n), int64(m.options.InFlight)
+	if m.options.Ordered { // who waits for one slow item sends others meanwhile
+		if f.pulled-m.answered.Load()+int64(n) > most {
+			return false
+		}
+		most = max(most, 65536*int64(len(m.sinks)))
+	}
+	if under > most || m.backlog.full() {
 		return false
 	}
 	return len(f.ready) == 0 || len(f.ready)+n <= mostReady && f.bytes+size <= mostBytesTogether

@@ -72,7 +72,7 @@ func TestMapCancelOutlivesGateway(t *testing.T) {
 	r.next()
 	p.cut()
 	p.set(func(p *proxy) { p.silent = false })
-	if err := within(t, "the map ends", done); StatusOf(err) != StatusCanceled {
+	if err := within(t, "the map ends", done); StatusOf(err) != StatusLost {
 		t.Errorf("it ended with %v", err)
 	}
 }

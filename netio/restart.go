@@ -61,8 +61,10 @@ func (l *swarmLane) restart(cause error, final bool) {
 		_, notRun := unseen[uint32(id)]
 		notRun = notRun || s.parked()
 		switch refused := l.refuses(s); {
-		case s.request.cancelled:
+		case s.request.cancelled && notRun:
 			over = append(over, ending{slot: s, status: StatusCanceled})
+		case s.request.cancelled:
+			over = append(over, ending{s, StatusLost, proto.Error{Text: "cancelled, but the gateway that may have run it is gone: " + cause.Error()}})
 		case gone && s.parked():
 			over = append(over, ending{s, StatusDraining, proto.Error{Text: "no other gateway came up: " + cause.Error()}})
 		case gone && notRun:
@@ -73,6 +75,7 @@ func (l *swarmLane) restart(cause error, final bool) {
 			over = append(over, *refused)
 		default:
 			again := outgoing{s.index, s.body}
+			l.swarm.resent.Store(true)
 			l.putAll(s.request, s.sink, []outgoing{again}, max(s.sent, -s.sent))
 			l.inflight.Add(1)
 		}

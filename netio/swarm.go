@@ -38,6 +38,10 @@ type SwarmConfig struct {
 
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none
+
+	// OnConnection is told what happens to the connections, each on a goroutine of its own: it may be called by several at once.
+	// A connection goes on when it returns, so it should not wait for anything. Default: none.
+	OnConnection func(ConnectionEvent)
 }
 
 // Swarm is a number of connections to one gateway that a client keeps, and everything that is under way on them. All
@@ -60,6 +64,7 @@ type Swarm struct {
 	dialing chan struct{} // a slot for each connection that is being made
 	waiting atomic.Int32  // callers that wait for a free slot
 	retries retryBudget
+	resent  atomic.Bool // tasks were sent again after a restart: their order at the gateway is not that of a Map's items
 
 	mu    sync.Mutex    // guards what follows
 	space chan struct{} // closed when a slot may have become free

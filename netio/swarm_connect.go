@@ -32,7 +32,9 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 				l.tried(ErrClosed)
 				return
 			}
-			l.swarm.log.Info("connection lost", "url", l.swarm.url, "lane", l.index, "error", err)
+			l.happened(ConnectionLost, err)
+		} else if l.swarm.ctx.Err() == nil {
+			l.happened(ConnectionRefused, err)
 		}
 		l.tried(err)
 		if endsLane(err) {
@@ -40,7 +42,7 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 		}
 		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
 			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
-				l.swarm.log.Warn("gateway given up", "url", l.swarm.url, "lane", l.index, "error", err)
+				l.happened(ConnectionGivenUp, err)
 			}
 			l.restart(err, false)
 			l.swarm.wakeWaiters()
@@ -106,6 +108,11 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 	l.state.Store(int32(state))
 	l.tried(nil)
 	l.swarm.wakeWaiters()
+	if welcome.Resumed {
+		l.happened(ConnectionResumed, nil)
+	} else {
+		l.happened(ConnectionNew, nil)
+	}
 	err := k.readLoop(l)
 	l.state.Store(int32(laneConnecting))
 	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
@@ -206,22 +213,38 @@ func (l *swarmLane) leave() {
 		l.part(k, proto.Goodbye{Code: proto.GoodbyeDone})
 		l.awaitDetached(k)
 		k.awaitEnd() // to close with bytes unread would reset the connection, and take the goodbye back
+		select {
+		case <-k.whenEnded():
+			l.mu.Lock()
+			l.goodbyeRead = true
+			l.mu.Unlock()
+		default:
+		}
 		k.close()
 	}
 }
 
-// abandonAll ends what is still under way when the swarm has been closed.
+// abandonAll ends what is still under way when the swarm has been closed: as canceled where it never left, or where the
+// gateway has taken the goodbye, which cancels it there; else as lost, since it may run on.
 func (l *swarmLane) abandonAll() {
 	l.mu.Lock()
+	taken := l.goodbyeRead
+	unseen := l.unseen(false)
 	slots := l.slots
 	l.slots, l.free = nil, nil
 	l.loseStreams(ErrClosed)
 	l.out.reset()
 	l.mu.Unlock()
 	var over []ending
-	for _, s := range slots {
-		if s.sink != nil {
+	for id, s := range slots {
+		if s.sink == nil {
+			continue
+		}
+		_, never := unseen[uint32(id)]
+		if never || taken || s.parked() {
 			over = append(over, ending{s, StatusCanceled, proto.Error{Text: "swarm closed"}})
+		} else {
+			over = append(over, ending{s, StatusLost, proto.Error{Text: "swarm closed, and the gateway did not say that it has cancelled it"}})
 		}
 	}
 	l.deliver(over)

@@ -15,13 +15,15 @@ type swarmLane struct {
 	lane
 	swarm      *Swarm
 	index      uint16
-	state      atomic.Int32 // a laneState
-	inflight   atomic.Int32 // unanswered tasks, for picking
-	welcomed   bool         // the gateway knows this lane; the run goroutine's, as are the next two
-	begun      uint64       // the clock of the hello by which the lane began
-	helloClock uint64       // the clock of the last hello: each has a higher one
-	firstTry   chan error   // one slot: how the first try to connect went
-	lastPing   int64        // the keeper's
+	state      atomic.Int32    // a laneState
+	inflight   atomic.Int32    // unanswered tasks, for picking
+	welcomed   bool            // the gateway knows this lane; the run goroutine's, as are the next two
+	begun      uint64          // the clock of the hello by which the lane began
+	helloClock uint64          // the clock of the last hello: each has a higher one
+	firstTry   chan error      // one slot: how the first try to connect went
+	lastPing   int64           // the keeper's
+	lastState  ConnectionState // the run goroutine's: what was told last
+	holders    atomic.Int32    // Maps that keep its acks back: see backlog; written under lane.mu
 
 	// Guarded by lane.mu.
 	slots         []slot
@@ -37,6 +39,7 @@ type swarmLane struct {
 	heartbeats    time.Duration
 	pings         map[uint64]chan error
 	nextPing      uint64
+	goodbyeRead   bool // the gateway has ended the connection after our goodbye
 
 	// The reader's.
 	settled []sink // scratch
@@ -136,7 +139,7 @@ func (l *swarmLane) enqueue(h *handing, most int) (n int, id uint32, err error) 
 		frame := rest
 		if h.together > 1 {
 			frame = rest[:min(h.together, len(rest))]
-			l.out.closeFrame()
+			l.openFrame(h.request, frame)
 		}
 		id = l.putAll(h.request, who, frame, now)
 		rest = rest[len(frame):]
@@ -147,6 +150,16 @@ func (l *swarmLane) enqueue(h *handing, most int) (n int, id uint32, err error) 
 	l.inflight.Add(int32(n))
 	l.grown()
 	return n, id, nil
+}
+
+// openFrame begins a frame of its own for tasks, in a buffer that has room for all of them. The caller holds mu.
+func (l *swarmLane) openFrame(r *request, tasks []outgoing) {
+	size := proto.HeaderSize + proto.TasksHeaderSize(r.name)
+	for i := range tasks {
+		size += proto.TaskHeaderSize + len(tasks[i].body)
+	}
+	l.out.closeFrame()
+	l.out.tail(min(size, l.out.limit))
 }
 
 // putAll gives tasks their slots and appends them to the outbox; the id is that of the last. The caller holds mu, has
@@ -221,7 +234,7 @@ func (l *swarmLane) fitting(h *handing, tasks []outgoing) (n int, err error) {
 		if full = used+n >= window || l.bodies+size+int64(body) > bytes; full {
 			break
 		}
-		if size += int64(body); n > 0 && size > mostBytesTogether {
+		if size += int64(body); n > 0 && n%h.together == 0 && size > mostBytesTogether {
 			break
 		}
 	}
@@ -351,7 +364,11 @@ func (l *swarmLane) burst() {
 	if l.swarm.waiting.Load() > 0 {
 		l.swarm.wakeWaiters()
 	}
-	if laneState(l.state.Load()) == laneDraining {
+	draining := laneState(l.state.Load()) == laneDraining
+	if l.holders.Load() > 0 {
+		l.keepAcksBack(!draining)
+	}
+	if draining {
 		l.mu.Lock()
 		l.ackNow = true
 		l.startFlush()

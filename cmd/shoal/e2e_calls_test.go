@@ -81,7 +81,7 @@ func TestRetries(t *testing.T) {
 		{[]string{"run", "-", "--subroutine", "square", "--retries", "2", "--retry-failed"}, 3},
 	} {
 		g := serve(t, "--demo")
-		g.client(t, "h:x\n", c.args...).want(t, exitFailed)
+		g.client(t, "h:x\n", append(c.args, "--in-flight", "8")...).want(t, exitFailed) // which the gateway is not asked for
 		g.signal(syscall.SIGTERM)
 		g.wait()
 		if !strings.Contains(g.stderr.String(), fmt.Sprintf(" tasks=%d ", c.tasks)) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -285,5 +286,57 @@ func TestParseDuration(t *testing.T) {
 		if got, err := parseDuration(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+// Time-outs do not count the wait for a worker, of which there are fewer than tasks.
+func TestTimeoutDoesNotCountTheQueue(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "--table", file(t, "a:x:1:0.5\n"), "--workers", "4")
+	o := g.client(t, strings.Repeat("a:x\n", 16), "map", "table", "--timeout", "20s").want(t, 0) // for a machine that is busy
+	if strings.Count(o.stdout, "a:x\tok\t1\n") != 16 {
+		t.Error(o.stdout)
+	}
+	o = g.client(t, strings.Repeat("a:x\n", 3), "map", "table", "--in-flight", "1").want(t, 0)
+	if !regexp.MustCompile(`; (1\.[5-9]|[2-9]|\d\d)`).MatchString(o.stderr) {
+		t.Errorf("one in flight: %s", o.stderr)
+	}
+}
+
+// An interrupt after the gateway died: what it had may have run, and --resume leaves it alone.
+func TestInterruptAfterGatewayDied(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "--table", file(t, "a:x:1:600\n"))
+	log := filepath.Join(t.TempDir(), "log")
+	r := start(t, nil, "client", "--gateway", g.urls[0], "run", file(t, strings.Repeat("a:x\n", 20)), "--job-log", log)
+	g.held(t, 20)
+	g.signal(os.Kill)
+	<-g.ended
+	eventually(t, "it says so", func() bool {
+		return strings.Contains(r.stderr.String(), "shoal: gateway "+g.urls[0]+" lost (") && strings.Contains(r.stderr.String(), "trying again for 1m0s")
+	})
+	r.signal(os.Interrupt)
+	if status := r.wait(); status != exitInterrupted {
+		t.Errorf("status %d: %s", status, r.stderr.String())
+	}
+	if data, err := os.ReadFile(log); err != nil || strings.Count(string(data), `"status":"lost"`) != 20 {
+		t.Errorf("%v: %s", err, data)
+	}
+}
+
+// A gateway that is full is told from one that is not there, and -v says what became of each connection.
+func TestFullGatewayIsNamed(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "--table", file(t, "a:x:1:0.3\n"), "--max-handlers", "3")
+	o := g.client(t, "", "--connections", "8", "ping").want(t, exitUnreachable)
+	if !strings.Contains(o.stderr, "full") {
+		t.Error(o.stderr)
+	}
+	eventually(t, "the connections are gone", func() bool {
+		o = g.client(t, "a:x\n", "--connections", "3", "-v", "run", "-")
+		return o.status == 0
+	})
+	if !strings.Contains(o.stderr, "msg=connected ") {
+		t.Error(o.stderr)
 	}
 }

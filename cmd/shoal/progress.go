@@ -57,7 +57,7 @@ func newProgress(w *os.File, opts progressOptions) *progress {
 	case opts.Plain > 0:
 		return startProgress(w, opts, nil)
 	}
-	return &progress{}
+	return &progress{statusLine: statusLine{notes: w}}
 }
 
 func startProgress(w io.Writer, opts progressOptions, width func() int) *progress {
@@ -65,7 +65,7 @@ func startProgress(w io.Writer, opts progressOptions, width func() int) *progres
 		opts.Unit = "tasks"
 	}
 	opts.Label = string(appendTextField(nil, opts.Label, false)) // a file's name may hold what terminals obey
-	p := &progress{statusLine: statusLine{w: w}, width: width, opts: opts, begun: time.Now(),
+	p := &progress{statusLine: statusLine{w: w, notes: w}, width: width, opts: opts, begun: time.Now(),
 		closing: make(chan struct{}), closed: make(chan struct{})}
 	go p.redraw()
 	return p

@@ -12,6 +12,7 @@ import (
 // standard error, and the job log.
 type report struct {
 	p        *process
+	client   *clientCommand
 	feed     *taskFeed
 	out      *resultWriter
 	progress *progress
@@ -29,7 +30,7 @@ func newReport(p *process, client *clientCommand, format string, feed *taskFeed,
 		total = int64(feed.input.total)
 	}
 	pr := newProgress(p.stderr, progressOptions{Total: total, Before: int64(feed.expected()), Quiet: client.Quiet, Plain: client.Stats})
-	r := &report{p: p, feed: feed, out: newResultWriter(pr.beside(p.stdout), format), progress: pr, failed: failed,
+	r := &report{p: p, client: client, feed: feed, out: newResultWriter(pr.beside(p.stdout), format), progress: pr, failed: failed,
 		quiet: client.Quiet, started: time.Now()}
 	if most := p.stdout.atomicWrite(); most > 0 {
 		r.out.most = most
@@ -47,8 +48,20 @@ func (r *report) close() {
 	r.feed.close()
 }
 
-// swarmConfig is what the swarm of a report is told.
-func (r *report) swarmConfig() netio.SwarmConfig { return netio.SwarmConfig{} }
+// swarmConfig is what the swarm of a report is told: to say so when no connection is left, and what happens next.
+func (r *report) swarmConfig() netio.SwarmConfig {
+	o := outage{say: r.progress.note, url: r.client.url(), giveUp: max(giveUp, r.client.Wait)}
+	if r.quiet {
+		o.say = func(string) {}
+	}
+	return netio.SwarmConfig{GiveUp: o.giveUp, OnConnection: o.happened}
+}
+
+// giveUp is how long a gateway may be away.
+const giveUp = 60 * time.Second
+
+// resultBytes bounds the answers that have come and are not printed yet.
+const resultBytes = 4 << 20
 
 // patience is how long an interrupted client waits for the gateway to confirm what it cancelled.
 const patience = 3 * time.Second
@@ -58,8 +71,30 @@ func (r *report) run(ctx context.Context, s *netio.Swarm, name string, o netio.M
 	hurry := func() { _ = s.Close() }
 	r.p.interrupt.hurry.Store(&hurry)
 	r.started = time.Now()
+	o.Bytes = resultBytes
+	if o.InFlight == 0 {
+		o.InFlight = r.inFlight(ctx, s, o)
+	}
 	return r.end(ctx, r.mapped(ctx, s, name, o))
 }
+
+// inFlight is how many tasks may be under way: what the gateway's workers can use. A task with a timeout should not wait there
+// for a worker, since that would count.
+func (r *report) inFlight(ctx context.Context, s *netio.Swarm, o netio.MapOptions) int {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	workers, err := s.Workers(ctx)
+	if err != nil || workers <= 0 {
+		workers = 1024 // the default of a server; it is too busy to say, or of another release
+	}
+	if o.Timeout > 0 {
+		return workers + o.Batch - 1
+	}
+	return max(2*workers, 256) + o.Batch
+}
+
+// askTime is how long a gateway may take to say how many workers it has.
+const askTime = 500 * time.Millisecond
 
 // mapped reports each result. When they cannot be written any more, the tasks under way are cancelled, and still counted.
 func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, o netio.MapOptions) error {

@@ -14,6 +14,7 @@ import (
 // All methods are safe for concurrent use.
 type statusLine struct {
 	w      io.Writer   // nil: never drawn
+	notes  io.Writer   // where lines go that stay; nil: nowhere
 	hidden func() bool // whether the terminal is somebody else's now; nil: never
 
 	mu    sync.Mutex // guards what stands on the terminal, and keeps results and the line apart
@@ -42,7 +43,9 @@ func (l *statusLine) note(line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drawLocked("")
-	_, _ = io.WriteString(l.w, line+"\n")
+	if l.notes != nil {
+		_, _ = io.WriteString(l.notes, line+"\n")
+	}
 }
 
 // beside returns a writer to o for lines that may come while the line is drawn, results for example. Where o is a terminal
