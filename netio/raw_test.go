@@ -162,7 +162,18 @@ func (p *raw) expect(kind proto.Kind) []byte {
 	if f.Kind != kind {
 		p.t.Fatalf("kind %#02x in place of %#02x", f.Kind, kind)
 	}
-	return f.Payload
+	if f.Compression() == proto.CompressNone {
+		return f.Payload
+	}
+	size, err := proto.ExpandedSize(f, 1<<30)
+	payload := make([]byte, size)
+	if err == nil {
+		err = proto.Expand(payload, f)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return payload
 }
 
 // results reads until n results have come and returns them by id; each id may come once.
