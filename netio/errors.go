@@ -110,8 +110,8 @@ func (e *TaskError) Is(target error) bool {
 	return false
 }
 
-// StatusOf returns the terminal status that an error stands for: StatusOK for nil, that of a *TaskError in its chain,
-// and StatusFailed for anything else.
+// StatusOf returns the terminal status that an error stands for: StatusOK for nil, that of a *TaskError in its chain, that of
+// the errors named here, the one with the lowest status where there are several, and StatusFailed for anything else.
 func StatusOf(err error) Status {
 	if err == nil {
 		return StatusOK
@@ -120,8 +120,8 @@ func StatusOf(err error) Status {
 	if errors.As(err, &te) {
 		return te.Status
 	}
-	for status, named := range statusErrors {
-		if errors.Is(err, named) {
+	for status := StatusFailed; status <= StatusNotAllowed; status++ { // in order: an error may match several
+		if named := statusErrors[status]; named != nil && errors.Is(err, named) {
 			return status
 		}
 	}
