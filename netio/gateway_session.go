@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -32,6 +33,9 @@ type resumption struct {
 func (g *Gateway) admit(c *connection, hello proto.Hello) error {
 	if hello.MinVersion > proto.Version || hello.MaxVersion < proto.Version {
 		return &GoodbyeError{Code: proto.GoodbyeVersion, Text: fmt.Sprintf("this gateway speaks version %d", proto.Version)}
+	}
+	if hello.Clock > proto.MaxClock {
+		return fmt.Errorf("%w: clock %d of the hello", proto.ErrMalformed, hello.Clock)
 	}
 	for _, e := range hello.Extensions {
 		if e.Critical() {
@@ -67,11 +71,16 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 			}
 			break
 		}
-		if hello.Clock < old.helloClock {
+		if hello.Clock <= old.helloClock {
 			g.mu.Unlock()
 			return nil, errStale
 		}
-		if hello.Resume && old.begunBy(hello) {
+		proven := old.begunBy(hello) && hello.Proves(old.key)
+		if old.heard.Load() && !proven {
+			g.mu.Unlock()
+			return nil, errNotProven
+		}
+		if hello.Resume && proven {
 			old.helloClock = hello.Clock
 			g.mu.Unlock()
 			return old, nil
@@ -99,6 +108,8 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	g.handlers[h] = struct{}{}
 	g.running.Add(1) // until endLocked
 	if resumable {
+		h.key = make([]byte, proto.KeySize)
+		_, _ = rand.Read(h.key) // never fails; it ends the process instead
 		g.sessions[key] = h
 	}
 	return h, nil
@@ -107,10 +118,13 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 // errStale refuses a hello that was overtaken by a later one of its lane.
 var errStale = &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "a later hello of this lane came first"}
 
+// errNotProven refuses a hello for a lane of somebody else's.
+var errNotProven = &GoodbyeError{Code: proto.GoodbyeNotAllowed, Text: "the hello does not prove to be of the lane's client"}
+
 // begunBy reports whether the client that says hello means this lane, and not one that it knew before.
 func (h *handler) begunBy(hello proto.Hello) bool {
 	begun, named := hello.Begun()
-	return !named || begun == h.begun
+	return named && begun == h.begun
 }
 
 // connect gives the handler its connection, now or when the one that it has is let go of. False without an error means that
@@ -156,6 +170,9 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 		StreamCredit: uint32(g.config.StreamCredit), Window: uint32(g.config.Window), Streams: uint32(g.config.Streams),
 		WindowBytes: uint64(g.config.WindowBytes), IdleTimeout: uint32(g.config.IdleTimeout.Milliseconds()),
 		Life: g.life, Received: h.received.Load(),
+	}
+	if !resumed && h.key != nil {
+		welcome.Extensions = []proto.Extension{{Type: proto.ExtensionKey, Value: h.key}}
 	}
 	h.features = welcome.Features
 	received := hello.Received

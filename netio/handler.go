@@ -48,6 +48,7 @@ type handler struct {
 	detachedAt int64    // when the last connection was lost; guarded by gateway.mu
 	away       awayLane // guarded by gateway.mu
 	begun      uint64   // the clock of the hello that made it
+	key        []byte   // of the lane, which only its client has been told
 	helloClock uint64   // the clock of the latest hello; guarded by gateway.mu
 }
 

@@ -296,7 +296,9 @@ func TestHandlerSuperseded(t *testing.T) {
 	first := connect(t, g).greet(hello)
 	first.tasks("wait", task{0, ""})
 	eventually(t, "the task runs", func() bool { return g.Stats().Running == 1 })
-	second := connect(t, g).greet(hello) // without resume: the lane begins anew
+	anew := again(hello, 0)
+	anew.Resume = false // the lane begins anew
+	second := connect(t, g).greet(anew)
 	first.goodbye(proto.GoodbyeSuperseded)
 	if second.welcome.Resumed {
 		t.Error("resumed without being asked to")

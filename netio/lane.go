@@ -46,6 +46,7 @@ type lane struct {
 	pieces   [][]byte           // the flusher's scratch
 
 	told     atomic.Uint64 // received count last told to the peer; written under mu
+	heard    atomic.Bool   // something has come since the lane began
 	lastRead atomic.Int64  // when bytes last arrived, as monotonic() has it
 	lastSent atomic.Int64  // when the last write ended
 }
@@ -222,6 +223,9 @@ func (l *lane) receive(k *link, src []byte) (consumed, need int, err error) {
 		return 0, 0, errDetached
 	}
 	l.lastRead.Store(monotonic())
+	if !l.heard.Load() {
+		l.heard.Store(true)
+	}
 	for expanded := 0; !k.turns || expanded < mostExpanded; {
 		f, size, err := proto.ParseFrame(src[consumed:], l.limit)
 		if err != nil {

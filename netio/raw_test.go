@@ -67,6 +67,7 @@ func (p *raw) greet(h proto.Hello) *raw {
 	if p.welcome, err = proto.ParseWelcome(f.Payload); err != nil {
 		p.t.Fatal(err)
 	}
+	remember(h, p.welcome)
 	return p
 }
 

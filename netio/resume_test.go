@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,9 +18,31 @@ func sessionHello(id uint64) proto.Hello {
 	return h
 }
 
-// again returns the hello that resumes a lane of which so many bytes were received.
+// lanesKnown are the keys of lanes and how they began, as their clients remember them: laneKnown by sessionKey.
+var lanesKnown sync.Map
+
+type laneKnown struct {
+	key          []byte
+	begun, clock uint64
+}
+
+// remember does what a client does with a welcome.
+func remember(h proto.Hello, w proto.Welcome) {
+	lane := laneKnown{w.Key(), h.Clock, h.Clock}
+	if old, ok := lanesKnown.Load(sessionKey{h.Session, h.Lane}); ok && w.Resumed {
+		lane.key, lane.begun = old.(laneKnown).key, old.(laneKnown).begun
+	}
+	lanesKnown.Store(sessionKey{h.Session, h.Lane}, lane)
+}
+
+// again returns the hello that resumes a lane of which so many bytes were received, later than the last one of the lane.
 func again(h proto.Hello, received uint64) proto.Hello {
-	h.Resume, h.Received, h.Clock = true, received, max(h.Clock+1, clockMillis())
+	old, _ := lanesKnown.Load(sessionKey{h.Session, h.Lane})
+	lane, _ := old.(laneKnown)
+	h.Resume, h.Received, h.Clock, h.Extensions = true, received, max(h.Clock+1, lane.clock+1, clockMillis()), nil
+	if lane.key != nil {
+		h.Prove(lane.key, lane.begun)
+	}
 	return h
 }
 
@@ -41,6 +64,59 @@ func TestResumeSendsWhatWasNotReceived(t *testing.T) {
 		t.Errorf("sent again is %v", r)
 	}
 	p.echo()
+}
+
+// Who has seen a session id, and all hellos of its lane, gets nothing: a hello has to prove that it has the lane's key.
+func TestResumeNeedsProof(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	hello := sessionHello(1)
+	p := connect(t, g).greet(hello)
+	key := p.welcome.Key()
+	if len(key) != proto.KeySize {
+		t.Fatalf("the key has %d bytes", len(key))
+	}
+	p.echo()
+	seen := again(hello, p.got)
+	p = connect(t, g).greet(seen)
+	if !p.welcome.Resumed || p.welcome.Key() != nil {
+		t.Fatalf("resumed %v, key %v", p.welcome.Resumed, p.welcome.Key())
+	}
+	later := seen
+	later.Clock += 1000
+	other := later
+	other.Extensions = nil
+	other.Prove(make([]byte, proto.KeySize), hello.Clock)
+	begun := later
+	begun.Extensions = []proto.Extension{proto.BegunExtension(hello.Clock)}
+	named := later
+	named.Extensions = nil
+	named.Prove(key, hello.Clock+1)
+	anew := begun
+	anew.Resume, anew.Received = false, 0
+	ahead := later
+	ahead.Clock = proto.MaxClock + 1
+	for name, c := range map[string]struct {
+		hello proto.Hello
+		code  proto.GoodbyeCode
+	}{
+		"the same again":     {seen, proto.GoodbyeSuperseded},
+		"a later clock":      {later, proto.GoodbyeNotAllowed},
+		"another key":        {other, proto.GoodbyeNotAllowed},
+		"no proof":           {begun, proto.GoodbyeNotAllowed},
+		"another beginning":  {named, proto.GoodbyeNotAllowed},
+		"without resume":     {anew, proto.GoodbyeNotAllowed},
+		"a clock far beyond": {ahead, proto.GoodbyeMalformed},
+	} {
+		thief := connect(t, g)
+		thief.write(proto.AppendHello(nil, c.hello))
+		if text := thief.goodbye(c.code); text == "" {
+			t.Errorf("%s: no reason is given", name)
+		}
+	}
+	p.echo() // its owner has not noticed
+	if p = connect(t, g).greet(again(hello, seen.Received+p.got)); !p.welcome.Resumed {
+		t.Error("its owner cannot resume it")
+	}
 }
 
 func TestResumeHalfAFrame(t *testing.T) {
@@ -126,7 +202,9 @@ func TestResumeAfterHellosAtOnce(t *testing.T) {
 			p.write(proto.AppendHello(nil, next))
 			peers = append(peers, p)
 		}
-		peers[0].expect(proto.KindWelcome)
+		if w, err := proto.ParseWelcome(peers[0].expect(proto.KindWelcome)); err == nil {
+			remember(latest, w)
+		}
 		for _, p := range peers[1:] {
 			if f := p.next(); f.Kind != proto.KindWelcome && f.Kind != proto.KindGoodbye {
 				t.Fatalf("kind %#02x answers a hello", f.Kind)
@@ -134,9 +212,7 @@ func TestResumeAfterHellosAtOnce(t *testing.T) {
 			_ = p.conn.Close()
 		}
 		_ = slow.conn.Close()
-		resume := again(latest, 0)
-		resume.Extensions = []proto.Extension{proto.BegunExtension(latest.Clock)}
-		p := connect(t, g).greet(resume)
+		p := connect(t, g).greet(again(latest, 0))
 		if !p.welcome.Resumed {
 			t.Fatalf("trial %d: the lane of the latest hello is gone", trial)
 		}

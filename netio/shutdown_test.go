@@ -144,9 +144,7 @@ func TestShutdownWaitsForLaneThatIsAway(t *testing.T) {
 		t.Fatalf("it did not wait: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
-	hello.Resume = true
-	hello.Clock = clockMillis() + 1
-	back := connect(t, g).greet(hello)
+	back := connect(t, g).greet(again(hello, 0))
 	if !back.welcome.Resumed || !back.welcome.Draining {
 		t.Errorf("welcome is %+v", back.welcome)
 	}

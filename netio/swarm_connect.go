@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 	}
 	l.mu.Unlock()
 	if !welcome.Resumed {
-		l.begun = l.helloClock
+		l.begun, l.key = l.helloClock, bytes.Clone(welcome.Key())
 		l.state.CompareAndSwap(int32(laneGone), int32(laneConnecting))
 		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), false)
 	}
@@ -181,8 +182,8 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
 		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: l.helloClock,
 	}
-	if l.welcomed {
-		hello.Extensions = []proto.Extension{proto.BegunExtension(l.begun)}
+	if l.key != nil {
+		hello.Prove(l.key, l.begun)
 	}
 	if _, err := conn.Write(proto.AppendHello(nil, hello)); err != nil {
 		return proto.Welcome{}, err

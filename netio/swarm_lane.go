@@ -17,8 +17,9 @@ type swarmLane struct {
 	index      uint16
 	state      atomic.Int32    // a laneState
 	inflight   atomic.Int32    // unanswered tasks, for picking
-	welcomed   bool            // the gateway knows this lane; the run goroutine's, as are the next two
+	welcomed   bool            // the gateway knows this lane; the run goroutine's, as are the next three
 	begun      uint64          // the clock of the hello by which the lane began
+	key        []byte          // of the lane, since that hello
 	helloClock uint64          // the clock of the last hello: each has a higher one
 	firstTry   chan error      // one slot: how the first try to connect went
 	lastPing   int64           // the keeper's

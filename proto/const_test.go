@@ -48,6 +48,11 @@ var frozen = []struct {
 	{"KindEnd", uint64(KindEnd), 0x16},
 	{"KindAbort", uint64(KindAbort), 0x17},
 	{"ExtensionBegun", ExtensionBegun, 1},
+	{"ExtensionKey", ExtensionKey, 2},
+	{"ExtensionProof", ExtensionProof, 3},
+	{"KeySize", KeySize, 32},
+	{"ProofSize", ProofSize, 32},
+	{"MaxClock", MaxClock, 1 << 42},
 
 	{"FlagSkippable", FlagSkippable, 0x01},
 	{"flagCompression", flagCompression, 0x06},

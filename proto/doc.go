@@ -79,7 +79,7 @@
 //	38   u16  flags: bit 0, resume: the lane was welcomed before, and the client counts on what was sent there
 //	40   u64  received: bytes of sequenced frames that the client has received on this lane, whole frames only; without
 //	          resume 0
-//	48   u64  clock: milliseconds on a clock of the client's that never goes back (see Deadlines)
+//	48   u64  clock: milliseconds on a clock of the client's that never goes back, at most 2^42 (see Deadlines)
 //	56        extensions
 //
 //	welcome
@@ -101,8 +101,11 @@
 // ignores a type that it does not know, unless bit 15 of the type is set: then it says goodbye with code 4 (not
 // allowed).
 //
-//	type  name   in      value
-//	1     begun  hello   u64: with resume, the clock of the hello by which the lane began (see Lanes)
+//	type  name   in       value
+//	1     begun  hello    u64: the clock of the hello by which the lane began (see Lanes)
+//	2     key    welcome  32 random bytes: the key of the lane; where the hello names a session and resumed is not set
+//	3     proof  hello    32 bytes: HMAC-SHA256 with the key of the lane, over the session id, the lane, received and clock of
+//	                      this hello, and begun, in this order and as they stand in it: 42 bytes
 //
 //	goodbye
 //	0    u16  code
@@ -152,8 +155,12 @@
 //
 //   - A hello without resume, for a lane that the gateway knows, ends that lane and begins it anew.
 //
+//   - A session id is no secret; the key of a lane is one: it is sent once, in the welcome by which the lane begins. A hello
+//     with resume carries begun and proof. For a lane on which anything has come after its welcome, any other hello carries
+//     them too, as its client has the key; without the right ones it is refused with code 4 and changes nothing.
+//
 //   - A hello may be overtaken by a later one, and a welcome may never arrive. So each hello of a lane has a higher
-//     clock than the one before: a hello whose clock is below that of the lane's latest is refused with code 7, and
+//     clock than the one before: a hello whose clock is not above that of the lane's latest is refused with code 7, and
 //     changes nothing. And a hello with resume names, in the extension begun, the hello by which the lane began: the
 //     latest whose welcome arrived and did not say resumed. If the lane that the gateway knows began by another, the
 //     client has not heard of it, and it is as if the gateway did not know the lane.

@@ -1,6 +1,8 @@
 package proto
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 )
@@ -75,6 +77,64 @@ func (h Hello) Begun() (clock uint64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// ExtensionKey is the type of the extension by which the welcome that begins a lane gives its client the key of the lane;
+// ExtensionProof that by which a hello proves to be of who has it.
+const (
+	ExtensionKey   = 2
+	ExtensionProof = 3
+)
+
+// KeySize is the size in bytes of a lane's key, ProofSize that of a proof.
+const (
+	KeySize   = 32
+	ProofSize = sha256.Size
+)
+
+// MaxClock is the highest clock of a hello.
+const MaxClock = 1 << 42
+
+// Key returns the key that the welcome gives, nil if it gives none. It aliases the input.
+func (w Welcome) Key() []byte {
+	for _, e := range w.Extensions {
+		if e.Type == ExtensionKey && len(e.Value) == KeySize {
+			return e.Value
+		}
+	}
+	return nil
+}
+
+// Prove appends to the hello's extensions by which hello its lane began, and the proof of the lane's key. All other fields
+// are set before.
+func (h *Hello) Prove(key []byte, begun uint64) {
+	h.Extensions = append(h.Extensions, BegunExtension(begun), Extension{Type: ExtensionProof, Value: h.proof(key, begun)})
+}
+
+// Proves reports whether the hello comes from who has the key.
+func (h Hello) Proves(key []byte) bool {
+	begun, named := h.Begun()
+	if !named {
+		return false
+	}
+	for _, e := range h.Extensions {
+		if e.Type == ExtensionProof {
+			return hmac.Equal(e.Value, h.proof(key, begun))
+		}
+	}
+	return false
+}
+
+// proof returns the HMAC of what makes this hello another one than all others.
+func (h Hello) proof(key []byte, begun uint64) []byte {
+	m := append(make([]byte, 0, 42), h.Session[:]...)
+	m = binary.LittleEndian.AppendUint16(m, h.Lane)
+	m = binary.LittleEndian.AppendUint64(m, h.Received)
+	m = binary.LittleEndian.AppendUint64(m, h.Clock)
+	m = binary.LittleEndian.AppendUint64(m, begun)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(m)
+	return mac.Sum(nil)
 }
 
 const (

@@ -2,6 +2,8 @@ package proto
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"reflect"
@@ -218,5 +220,49 @@ func TestHandshakeNeedsNoMoreThanItSays(t *testing.T) {
 	}
 	if got := binary.LittleEndian.Uint32(AppendWelcome(nil, Welcome{})); got != welcomeSize {
 		t.Errorf("welcome of %d bytes, want %d", got, welcomeSize)
+	}
+}
+
+// The proof covers what makes a hello another one than those before it, and the key is the welcome's alone.
+func TestHelloProof(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, KeySize)
+	h := testHello()
+	h.Extensions = nil
+	h.Prove(key, 42)
+	payload := AppendHello(nil, h)[HeaderSize:]
+	parsed, err := ParseHello(payload)
+	if err != nil || !parsed.Proves(key) {
+		t.Fatalf("the proof does not hold: %v", err)
+	}
+	mac := hmac.New(sha256.New, key) // as a stranger makes it of the text
+	mac.Write(payload[20:38])
+	mac.Write(payload[40:56])
+	mac.Write(binary.LittleEndian.AppendUint64(nil, 42))
+	if got := h.Extensions[1].Value; !bytes.Equal(got, mac.Sum(nil)) {
+		t.Errorf("proof is %x", got)
+	}
+	for name, change := range map[string]func(h *Hello){
+		"session":  func(h *Hello) { h.Session[0]++ },
+		"lane":     func(h *Hello) { h.Lane++ },
+		"received": func(h *Hello) { h.Received++ },
+		"clock":    func(h *Hello) { h.Clock++ },
+		"begun":    func(h *Hello) { h.Extensions = []Extension{BegunExtension(43), h.Extensions[1]} },
+		"no begun": func(h *Hello) { h.Extensions = h.Extensions[1:] },
+		"no proof": func(h *Hello) { h.Extensions = h.Extensions[:1] },
+		"short":    func(h *Hello) { h.Extensions = []Extension{h.Extensions[0], {ExtensionProof, mac.Sum(nil)[:31]}} },
+	} {
+		other := h
+		change(&other)
+		if other.Proves(key) {
+			t.Errorf("%s changed, and the proof holds", name)
+		}
+	}
+	if h.Proves(make([]byte, KeySize)) {
+		t.Error("it holds for another key")
+	}
+	w := testWelcome()
+	w.Extensions = []Extension{{ExtensionKey, key}}
+	if got, err := ParseWelcome(AppendWelcome(nil, w)[HeaderSize:]); err != nil || !bytes.Equal(got.Key(), key) {
+		t.Errorf("key is %x, %v", got.Key(), err)
 	}
 }
