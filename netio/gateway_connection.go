@@ -28,7 +28,7 @@ type connection struct {
 	link    link
 	gateway *Gateway
 	remote  string
-	since   int64                   // when it was accepted
+	since   int64                   // when it was accepted; guarded by gateway.mu
 	hello   atomic.Bool             // it has said hello
 	handler atomic.Pointer[handler] // whose lane it carries; nil: none yet
 }

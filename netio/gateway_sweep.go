@@ -11,15 +11,21 @@ import (
 func (g *Gateway) sweep() {
 	defer g.running.Done()
 	shortest := min(g.config.HandshakeTimeout, g.config.IdleTimeout, g.config.WriteTimeout, g.config.SessionTimeout)
-	tick := time.NewTicker(max(5*time.Millisecond, min(shortest/4, time.Second)))
+	period := max(5*time.Millisecond, min(shortest/4, time.Second))
+	tick := time.NewTicker(period)
 	defer tick.Stop()
+	watch := pauseWatch{period: int64(period), last: monotonic()}
 	for {
 		select {
 		case <-tick.C:
 		case <-g.stopping:
 			return
 		}
-		g.sweepOnce(monotonic())
+		now := monotonic()
+		if gap := watch.gap(now); gap > 0 {
+			g.movePause(gap, now)
+		}
+		g.sweepOnce(now)
 	}
 }
 

@@ -63,6 +63,7 @@ type Swarm struct {
 	turn    atomic.Uint32 // of the lanes to choose from
 	dialing chan struct{} // a slot for each connection that is being made
 	waiting atomic.Int32  // callers that wait for a free slot
+	paused  atomic.Int64  // for how long the process was paused in all, in nanoseconds
 	retries retryBudget
 	resent  atomic.Bool // tasks were sent again after a restart: their order at the gateway is not that of a Map's items
 
@@ -289,11 +290,24 @@ func (s *Swarm) wakeWaiters() {
 	s.space = make(chan struct{})
 }
 
+// movePause moves the marks of the gateway's silence by a gap, and the time for which connections are away.
+func (s *Swarm) movePause(gap, now int64) {
+	s.paused.Add(gap)
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		k := l.link
+		l.mu.Unlock()
+		l.lane.movePause(k, gap, now)
+	}
+}
+
 // keep sends heartbeats, gives up on connections that are silent, and ends tasks whose deadline has passed while their
 // connection was away.
 func (s *Swarm) keep() {
-	tick := time.NewTicker(max(5*time.Millisecond, min(s.config.Heartbeat/4, 250*time.Millisecond)))
+	period := max(5*time.Millisecond, min(s.config.Heartbeat/4, 250*time.Millisecond))
+	tick := time.NewTicker(period)
 	defer tick.Stop()
+	watch := pauseWatch{period: int64(period), last: monotonic()}
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -301,6 +315,9 @@ func (s *Swarm) keep() {
 		case <-tick.C:
 		}
 		now := monotonic()
+		if gap := watch.gap(now); gap > 0 {
+			s.movePause(gap, now)
+		}
 		for _, l := range s.lanes {
 			l.heartbeat(now)
 			l.expireOverdue(now)

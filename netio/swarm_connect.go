@@ -17,7 +17,7 @@ import (
 // run keeps the lane connected until the swarm is closed. The first connection may be there already.
 func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 	backoff := backoff{least: l.swarm.config.MinBackoff, most: l.swarm.config.MaxBackoff}
-	lost := time.Now()
+	lost, paused := time.Now(), l.swarm.paused.Load()
 	for l.swarm.ctx.Err() == nil {
 		var err error
 		served := false
@@ -28,7 +28,7 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 			backoff.reset()
 			err = l.serve(k, welcome)
 			k, served = nil, true
-			lost = time.Now()
+			lost, paused = time.Now(), l.swarm.paused.Load()
 			if l.swarm.ctx.Err() != nil {
 				l.tried(ErrClosed)
 				return
@@ -41,7 +41,7 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 		if endsLane(err) {
 			l.restart(err, served && errors.Is(err, ErrDraining))
 		}
-		if time.Since(lost) > l.swarm.config.GiveUp || !passing(err) {
+		if time.Since(lost)-time.Duration(l.swarm.paused.Load()-paused) > l.swarm.config.GiveUp || !passing(err) {
 			if laneState(l.state.Swap(int32(laneGone))) != laneGone {
 				l.happened(ConnectionGivenUp, err)
 			}
