@@ -174,8 +174,10 @@ func TestExpansionInTurns(t *testing.T) {
 		t.Errorf("%d frames in %d turns", owner.frames, turns)
 	}
 
-	g := startGateway(t, GatewayConfig{Compress: CompressZstd}) // whose loops take the turns
-	p := connect(t, g).greet(compressingHello())
+	g := startGateway(t, GatewayConfig{Compress: CompressS2}) // whose loops take the turns
+	hello := helloFor()
+	hello.Features = proto.FeatureZstd // and whose answers are not compressed
+	p := connect(t, g).greet(hello)
 	var all []byte
 	for id := range uint32(frames) {
 		frame, _ := proto.AppendCompressed(nil, tasksFrame(0, "no such", task{id, string(body)}), proto.CompressZstd)
