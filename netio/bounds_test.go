@@ -88,3 +88,37 @@ func TestControlFramesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes of control frames wait", n)
 	}
 }
+
+// A stream that was aborted counts until its subroutine has returned, though its id is free.
+func TestAbortedStreamsCount(t *testing.T) {
+	const streams = 4
+	g := startGateway(t, GatewayConfig{Streams: streams})
+	held := newGate(t)
+	g.HandleStream("held", func(ctx context.Context, in []byte, _ *Stream) error {
+		_, err := held.pass(ctx, in)
+		return err
+	})
+	p, other := connect(t, g).greet(helloFor()), connect(t, g).greet(helloFor())
+	for range streams {
+		p.open(0, proto.ShapeStream, "held", "")
+		p.send(proto.KindAbort, proto.AppendAbort(nil, 0, StatusCanceled))
+		if e, _ := p.end(0); e.Status != StatusCanceled {
+			t.Fatalf("it ends as %v", e.Status)
+		}
+	}
+	p.open(0, proto.ShapeStream, "held", "")
+	if e, _ := p.end(0); e.Status != StatusBusy {
+		t.Errorf("one more ends as %v", e.Status)
+	}
+	for range streams {
+		within(t, "those before it run", held.arrived)
+	}
+	other.open(0, proto.ShapeStream, "held", "")
+	within(t, "another client's runs", held.arrived)
+	held.release()
+	eventually(t, "all have returned", func() bool { return g.Stats().Streams == 0 })
+	p.open(0, proto.ShapeStream, "held", "")
+	if e, _ := p.end(0); e.Status != StatusOK {
+		t.Errorf("one after that ends as %v", e.Status)
+	}
+}

@@ -29,8 +29,8 @@ type GatewayConfig struct {
 	WindowBytes  int64 // bytes of the bodies of these; default 64 MiB
 	FrameLimit   int   // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int   // unacknowledged bytes kept for one connection before its work is held back; default 8 MiB
-	Streams      int   // open streams of one connection; default 4096
-	MaxStreams   int   // open streams of all; default 65536
+	Streams      int   // open streams of one connection, and aborted ones whose subroutine has not returned; default 4096
+	MaxStreams   int   // the same of all; default 65536
 	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 512 KiB
 
 	HandshakeTimeout time.Duration // for the first frame of a connection; default 10 s

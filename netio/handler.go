@@ -37,6 +37,7 @@ type handler struct {
 	refused, refusedBefore int
 	mark                   uint64
 	ended                  bool // closed for good: nothing is answered any more
+	openRunning            int  // subroutines of streams that have not returned, also of those that were aborted
 	// Of streams; they end with the handler. Nil before the first stream.
 	ctx    context.Context
 	cancel context.CancelCauseFunc

@@ -38,6 +38,10 @@ func (h *handler) openStream(payload []byte) error {
 		h.gateway.counters.streams.Add(-1)
 		refusal = &Failure{Status: proto.StatusBusy, Text: "too many streams"}
 	}
+	if refusal == nil && h.openRunning >= h.gateway.config.Streams { // ids are free again when their streams are aborted
+		h.gateway.counters.streams.Add(-1)
+		refusal = &Failure{Status: proto.StatusBusy, Text: "as many streams as one connection may have, some of them aborted, still run"}
+	}
 	if refusal != nil {
 		s.cancel(refusal)
 		s.finish(nil, refusal)
@@ -51,6 +55,7 @@ func (h *handler) openStream(payload []byte) error {
 	if deadline != 0 { // whoever else ends the context closes the stream too
 		context.AfterFunc(s.ctx, s.stopped)
 	}
+	h.openRunning++
 	h.gateway.streaming.add(s.name)
 	go h.runStream(s, sub, argument)
 	return nil
@@ -93,6 +98,7 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 			err = &Failure{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
 		}
 		h.mu.Lock()
+		h.openRunning-- // before the client learns that it may open another one
 		s.finish(result, err)
 		h.mu.Unlock()
 		s.cancel(context.Canceled)
