@@ -45,7 +45,7 @@ func (h *handler) peer() string {
 
 // registerBuiltins makes the gateway answer questions about itself.
 func (g *Gateway) registerBuiltins() {
-	g.HandleCall(nameList, func(context.Context, []byte) ([]byte, error) {
+	g.register(nameList, ShapeCall, &subroutine{call: func(context.Context, []byte) ([]byte, error) {
 		var infos []SubroutineInfo
 		for _, s := range g.Subroutines() {
 			if !strings.HasPrefix(s.Name, builtinPrefix) {
@@ -53,18 +53,18 @@ func (g *Gateway) registerBuiltins() {
 			}
 		}
 		return json.Marshal(infos)
-	})
-	g.HandleCall(nameStats, func(context.Context, []byte) ([]byte, error) {
+	}})
+	g.register(nameStats, ShapeCall, &subroutine{call: func(context.Context, []byte) ([]byte, error) {
 		return json.Marshal(statsAnswer{g.Stats(), g.config.Workers})
-	})
-	g.HandleCall(nameStop, func(context.Context, []byte) ([]byte, error) {
+	}})
+	g.register(nameStop, ShapeCall, &subroutine{call: func(context.Context, []byte) ([]byte, error) {
 		if !g.config.AllowStop {
 			return nil, &Failure{Status: proto.StatusNotAllowed, Text: "this gateway may not be stopped by clients"}
 		}
 		g.log.Info("a client stops the gateway")
 		g.askStop()
 		return nil, nil
-	})
+	}})
 }
 
 // List asks the gateway which subroutines it has.

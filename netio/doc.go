@@ -91,6 +91,8 @@
 //	ErrSuperseded         text of other errors
 //	ErrClosed             the swarm or the gateway was closed before      no                keep it open
 //	ErrStillRunning       Shutdown: subroutines do not return             yes               mend those that it names
+//	ErrNoFunction,        a Handle method panics with it                  no                mend the program
+//	  ErrReservedName
 //
 // * Under RestartRetry a task that ran in one life of the gateway can be refused by the next: then it is perhaps.
 //

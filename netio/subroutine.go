@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -120,39 +121,59 @@ func (g *Gateway) register(name string, shape Shape, s *subroutine) {
 	g.subroutines.change(name, s)
 }
 
+// Programming errors in Handle methods: they panic with an error that matches one of these by errors.Is.
+var (
+	// ErrNoFunction says that the function of a subroutine is nil.
+	ErrNoFunction = errors.New("subroutine without a function")
+	// ErrReservedName says that the gateway answers under this name itself.
+	ErrReservedName = errors.New("name is the gateway's own")
+)
+
+// handle registers what a user gives.
+func (g *Gateway) handle(name string, shape Shape, missing bool, s *subroutine) {
+	switch {
+	case name == nameList || name == nameStats || name == nameStop:
+		panic(fmt.Errorf("netio: %q: %w", name, ErrReservedName))
+	case missing:
+		panic(fmt.Errorf("netio: %q: %w", name, ErrNoFunction))
+	}
+	g.register(name, shape, s)
+}
+
 // HandleCall registers fn under name, in place of what was there. Those that run finish with the old one. Safe for
-// concurrent use, before and while the gateway serves, as are the other Handle methods, Describe and Remove.
+// concurrent use, before and while the gateway serves, as are the other Handle methods, Describe and Remove. A nil fn, a name of the gateway's
+// own (shoal.list, shoal.stats, shoal.stop) and one that cannot cross the wire are programming errors: all Handle methods panic.
 func (g *Gateway) HandleCall(name string, fn CallFunc) {
-	g.register(name, ShapeCall, &subroutine{call: fn})
+	g.handle(name, ShapeCall, fn == nil, &subroutine{call: fn})
 }
 
 // HandleTask registers a call that may finish later.
 func (g *Gateway) HandleTask(name string, fn TaskFunc) {
-	g.register(name, ShapeCall, &subroutine{task: fn})
+	g.handle(name, ShapeCall, fn == nil, &subroutine{task: fn})
 }
 
 // HandleBatch registers a call that takes several tasks at once.
 func (g *Gateway) HandleBatch(name string, fn BatchFunc) {
-	g.register(name, ShapeCall, &subroutine{batch: fn})
+	g.handle(name, ShapeCall, fn == nil, &subroutine{batch: fn})
 }
 
 // HandleStream registers a stream. It runs on a goroutine of its own, not on a worker.
 func (g *Gateway) HandleStream(name string, fn StreamFunc) {
-	g.register(name, ShapeStream, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+	g.handle(name, ShapeStream, fn == nil, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
 		return nil, fn(ctx, in, s)
 	}})
 }
 
 // HandleSend registers a send. It runs on a goroutine of its own.
 func (g *Gateway) HandleSend(name string, fn SendFunc) {
-	g.register(name, ShapeSend, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+	g.handle(name, ShapeSend, fn == nil, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
 		return fn(ctx, in, s.Reader())
 	}})
 }
 
 // HandleDuplex registers a duplex stream. It runs on a goroutine of its own.
 func (g *Gateway) HandleDuplex(name string, fn DuplexFunc) {
-	g.register(name, ShapeDuplex, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
+	g.handle(name, ShapeDuplex, fn == nil, &subroutine{open: func(ctx context.Context, in []byte, s *Stream) ([]byte, error) {
 		return nil, fn(ctx, in, s)
 	}})
 }

@@ -107,6 +107,42 @@ func TestSubroutineList(t *testing.T) {
 	}
 }
 
+// What cannot be registered panics with an error that says why, and takes nothing's place.
+func TestRegisterMistakes(t *testing.T) {
+	g := startGateway(t, GatewayConfig{})
+	echo := func(_ context.Context, in []byte) ([]byte, error) { return in, nil }
+	for _, c := range []struct {
+		want     error
+		register func()
+	}{
+		{ErrNoFunction, func() { g.HandleCall("echo", nil) }},
+		{ErrNoFunction, func() { g.HandleTask("echo", nil) }},
+		{ErrNoFunction, func() { g.HandleBatch("echo", nil) }},
+		{ErrNoFunction, func() { g.HandleStream("echo", nil) }},
+		{ErrNoFunction, func() { g.HandleSend("echo", nil) }},
+		{ErrNoFunction, func() { g.HandleDuplex("echo", nil) }},
+		{ErrReservedName, func() { g.HandleCall("shoal.list", echo) }},
+		{ErrReservedName, func() { g.HandleCall("shoal.stop", echo) }},
+		{ErrReservedName, func() { g.HandleCall("shoal.stats", echo) }},
+	} {
+		func() {
+			defer func() {
+				if err, _ := recover().(error); !errors.Is(err, c.want) {
+					t.Errorf("panics with %v, want %v", err, c.want)
+				}
+			}()
+			c.register()
+		}()
+	}
+	s := dial(t, g.URLs()[0], nil)
+	if out, err := s.Call(testContext(t), "echo", []byte("there")); err != nil || string(out) != "there" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if _, err := s.Stats(testContext(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	g.HandleCall("square", JSON(func(_ context.Context, n int) (int, error) { return n * n, nil }))
