@@ -18,6 +18,7 @@ type clientCommand struct {
 	Verbose     bool          `short:"v" help:"Say on standard error what happens to the connections."`
 	Stats       time.Duration `help:"Say on standard error how far the work is, so often, where that is no terminal, such as 30s. Default: never; 5s for files." placeholder:"TIME"`
 
+	Exec   execCommand   `cmd:"" help:"Run a command on each of many targets, and print the answers as they come."`
 	Run    runCommand    `cmd:"" help:"Run a file of tasks, host:command a line, and print each answer as it comes."`
 	Call   callCommand   `cmd:"" help:"Call a subroutine once and print its answer."`
 	Map    mapCommand    `cmd:"" help:"Call a subroutine for each line of standard input."`

@@ -10,6 +10,7 @@ type runCommand struct {
 	Files []string `arg:"" name:"file" help:"Files of tasks, host:command a line; - for standard input."`
 	Batch *int     `help:"Tasks to a frame. Default: 16; from a pipe 1, which sends each task as it comes." placeholder:"N"`
 	mapFlags
+	runViaFlags
 	Subroutine string `help:"The subroutine that gets the tasks." default:"table"`
 
 	Embedded        bool   `help:"Start a gateway inside this process instead of reaching one; needs --table."`
@@ -26,6 +27,7 @@ func (c *runCommand) Help() string {
   cut -f1 inventory | shoal client --wait 30s run - --output jsonl >results.jsonl
   shoal client run commands.txt --job-log run.log; shoal client run commands.txt --job-log run.log --resume
   shoal client run commands.txt --failed again.txt; shoal client run again.txt
+  shoal client run commands.txt --via ssh --fanout 20
 
 A colon inside a field is written \: and a backslash before one \\. A host is the same however its letters are cased, and
 however an IPv6 address is spelled. ` + inputHelp + `
@@ -40,6 +42,9 @@ With --wait, tasks that a draining gateway refuses are sent to its successor.
 func (c *runCommand) Run(p *process, client *clientCommand) error {
 	if err := c.check(client); err != nil {
 		return err
+	}
+	if c.Via != "" {
+		return c.runVia(p, client)
 	}
 	r, err := c.open(p, client, c.Files, hostCommand, c.Subroutine)
 	if err != nil {
@@ -71,12 +76,15 @@ func (c *runCommand) check(client *clientCommand) error {
 	switch {
 	case c.Workers < 1:
 		return usage("--workers %d: it has to be at least 1", c.Workers)
-	case c.Embedded && c.Table == "":
+	case c.Embedded && c.Table == "" && c.Via == "":
 		return usage("--embedded needs --table FILE: the gateway inside this process has to know the tasks")
 	case !c.Embedded && c.Table != "":
 		return usage("--table goes with --embedded; give it to 'shoal server' otherwise")
 	}
 	if err := c.mapFlags.check(c.Batch); err != nil {
+		return err
+	}
+	if err := c.runViaFlags.check(c); err != nil {
 		return err
 	}
 	return client.check()

@@ -31,6 +31,15 @@ type doneBefore struct {
 	exit         int // the exit status that those ask for which did not end with ok
 }
 
+// leaveOut counts a task that the job log has, by how it ended.
+func (d *doneBefore) leaveOut(status string) {
+	d.tasks++
+	if status != statusOK {
+		d.notOK++
+		d.exit = max(d.exit, exitOf(status))
+	}
+}
+
 // openFeed opens the input and, where it has a name, the job log. The caller closes it.
 func openFeed(p *process, names []string, flags inputFlags, format taskFormat, logged jobLogFlags, subroutine string) (*taskFeed, error) {
 	f := &taskFeed{underWay: map[int]task{}}
@@ -94,11 +103,7 @@ func (f *taskFeed) items() iter.Seq[[]byte] {
 func (f *taskFeed) leaveOut(status string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.done.tasks++
-	if status != statusOK {
-		f.done.notOK++
-		f.done.exit = max(f.done.exit, exitOf(status))
-	}
+	f.done.leaveOut(status)
 }
 
 // get returns a task that is under way.

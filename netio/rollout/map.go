@@ -26,13 +26,12 @@ type Task struct {
 
 // Result is how a task ended for good.
 type Result struct {
-	Task    int           // its number in the order given, from 0; -1 where the error is that of all
-	Target  string        // as in the task
-	Attempt int           // how often it has started
-	Start   time.Time     // of the last attempt; zero where it never started
-	Body    []byte        // the caller's
-	Elapsed time.Duration // of the last attempt, from when it was handed to a connection
-	More    bool          // another result is there already: whoever writes these need not flush yet
+	// Result is that of the last attempt; its Index is the number of the task in the order given, from 0, and -1 where the
+	// error is that of all of them.
+	netio.Result
+	Target  string    // as in the task
+	Attempt int       // how often it has started
+	Start   time.Time // of the last attempt; zero where it never started
 }
 
 // Options are what a Rollout can be told beside its Config.
@@ -271,15 +270,15 @@ func (m *mapping) ended(result netio.Result, err error) {
 	index, known := m.byItem[result.Index]
 	if !known { // an error of netio's Map itself: no subroutine can have this name
 		m.mu.Unlock()
-		m.report(finished{Result{Task: -1}, err})
+		result.Index = -1
+		m.report(finished{Result{Result: result}, err})
 		return
 	}
 	delete(m.byItem, result.Index)
 	t := m.tasks[index]
 	t.running = false
-	t.last = finished{Result{
-		Task: index, Target: t.task.Target, Attempt: t.attempt, Start: t.since, Body: result.Body, Elapsed: result.Elapsed,
-	}, err}
+	result.Index = index
+	t.last = finished{Result{Result: result, Target: t.task.Target, Attempt: t.attempt, Start: t.since}, err}
 	final := m.schedule.Ended(index, outcome, time.Since(m.began))
 	if final {
 		delete(m.tasks, index)
@@ -322,13 +321,14 @@ func (m *mapping) windUp() {
 
 // dropped is the end of a task that starts no more.
 func (t *state) dropped(index int, halted bool) finished {
+	never := Result{Result: netio.Result{Index: index}, Target: t.task.Target}
 	switch {
 	case t.attempt > 0:
 		return t.last
 	case halted:
-		return finished{Result{Task: index, Target: t.task.Target}, fmt.Errorf("%w: the roll-out was stopped before", ErrNotStarted)}
+		return finished{never, fmt.Errorf("%w: the roll-out was stopped before", ErrNotStarted)}
 	}
-	return finished{Result{Task: index, Target: t.task.Target}, fmt.Errorf("%w within the time for that", ErrNotStarted)}
+	return finished{never, fmt.Errorf("%w within the time for that", ErrNotStarted)}
 }
 
 // report gives the caller's loop a result, unless that has ended.

@@ -79,10 +79,10 @@ func TestFanoutAndPerTargetHoldAtTheGateway(t *testing.T) {
 	r := newRollout(t, Config{Fanout: 5, PerTarget: 2}, Options{})
 	seen := make([]bool, 100)
 	for result, err := range r.Map(t.Context(), s, "work", numbered(100)) {
-		if err != nil || string(result.Body) != fmt.Sprintf("%d 1", result.Task) || result.Attempt != 1 || seen[result.Task] {
+		if err != nil || string(result.Body) != fmt.Sprintf("%d 1", result.Index) || result.Attempt != 1 || seen[result.Index] {
 			t.Errorf("%+v, %v", result, err)
 		}
-		seen[result.Task] = true
+		seen[result.Index] = true
 	}
 	if slices.Contains(seen, false) || worst > 5 || worstOn > 2 {
 		t.Errorf("%d at once, %d on one target; seen %v", worst, worstOn, seen)
@@ -101,7 +101,7 @@ func TestRetriesGetTheirAttempt(t *testing.T) {
 	n := 0
 	for result, err := range r.Map(t.Context(), s, "work", numbered(10)) {
 		n++
-		if result.Attempt != 3 || errors.Is(err, netio.ErrFailed) != (result.Task == 3) {
+		if result.Attempt != 3 || errors.Is(err, netio.ErrFailed) != (result.Index == 3) {
 			t.Errorf("%+v, %v", result, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestBadNameIsTheErrorOfAll(t *testing.T) {
 	r := newRollout(t, Config{}, Options{})
 	var got []error
 	for result, err := range r.Map(t.Context(), s, "", numbered(10)) {
-		if result.Task < 0 {
+		if result.Index < 0 {
 			got = append(got, err)
 		}
 	}
