@@ -56,7 +56,12 @@
 // sessions, workers, all timeouts: fields of [GatewayConfig] and [SwarmConfig], each with its default. At a limit of the
 // window or the outbox callers wait; at the others they get one of the errors below; a peer that breaks one is cut off.
 // A session without a connection is kept for GatewayConfig.SessionTimeout; what it keeps is bounded by Window and
-// SendBuffer. Retries are bounded for the whole swarm (retry.go).
+// SendBuffer. When handlers are full, sessions that are away and owe nothing make room for others (gateway_away.go), and the
+// longest silent handshake does when there are as many as may be. Retries are bounded for the whole swarm (retry.go).
+//
+// Compressed frames are sent and taken only where both sides configure them; what an event loop expands of one connection in a
+// turn is bounded (lane.go). A stream counts until its subroutine has returned. What a paused process did not hear counts as
+// nobody's silence (pause.go).
 //
 // # Errors
 //
