@@ -23,6 +23,7 @@ type clientCommand struct {
 	Call   callCommand   `cmd:"" help:"Call a subroutine once and print its answer."`
 	Map    mapCommand    `cmd:"" help:"Call a subroutine for each line of standard input."`
 	Stream streamCommand `cmd:"" help:"Open a stream and print it as it comes."`
+	Scan   scanCommand   `cmd:"" help:"Find out which ports of many addresses are open."`
 	Send   sendCommand   `cmd:"" help:"Send a file, or standard input, to a subroutine and print its answer."`
 	List   listCommand   `cmd:"" help:"List the gateway's subroutines."`
 	Ls     lsCommand     `cmd:"" help:"List the gateway's files."`

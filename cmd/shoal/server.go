@@ -16,7 +16,9 @@ import (
 	"shoal/cmd/internal/demo"
 	"shoal/netio"
 	"shoal/netio/files"
+	"shoal/netio/runner/probe"
 	"shoal/netio/table"
+	"shoal/netio/target"
 )
 
 // serverCommand is `shoal server`.
@@ -27,6 +29,8 @@ type serverCommand struct {
 	Root            string        `help:"Offer this folder: clients may list and get what is in it." placeholder:"DIR"`
 	Writable        bool          `help:"Clients may also put files into the folder, and remove files from it."`
 	Fsync           string        `help:"What must be on the disk before a file that was put takes its place, at least: ${enum}." enum:"none,files,all" default:"none"`
+	Probe           bool          `help:"Offer scans: 'shoal client scan' finds out from here which addresses and ports answer."`
+	ProbeAllow      []string      `help:"With --probe: addresses that may be probed, such as 10.0.0.0/8,192.168.7.1-192.168.7.9; may be repeated. Default: all." placeholder:"ADDRESSES" sep:"none"`
 	Listen          []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
 	Workers         int           `help:"Tasks that may run or wait at once." default:"1024"`
 	MaxHandlers     int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
@@ -63,6 +67,10 @@ func (c *serverCommand) Run(p *process) error {
 	if c.DrainTimeout < 0 || c.SessionTimeout <= 0 || c.IdleTimeout <= 0 {
 		return usage("--drain-timeout, --session-timeout and --idle-timeout have to be positive durations like 30s")
 	}
+	allowed, err := c.probeAllowed()
+	if err != nil {
+		return err
+	}
 	log := newLogger(p.stderr, c.LogLevel, c.LogFormat)
 	gw := netio.NewGateway(netio.GatewayConfig{
 		Listen: c.Listen, Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
@@ -97,6 +105,10 @@ func (c *serverCommand) Run(p *process) error {
 		}
 		defer offered.Close()
 	}
+	var scans *probe.Server
+	if c.Probe {
+		scans = probe.Serve(gw, probe.ServerConfig{Allow: allowed})
+	}
 	drain, cutShort := context.WithCancel(context.Background())
 	defer cutShort()
 	hurry := func() { cutShort() }
@@ -109,8 +121,8 @@ func (c *serverCommand) Run(p *process) error {
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
 	}
-	if answers == nil && !c.Demo && c.Root == "" {
-		log.Warn("there is nothing to call: give --table FILE, --root DIR or --demo")
+	if answers == nil && !c.Demo && !c.Probe && c.Root == "" {
+		log.Warn("there is nothing to call: give --table FILE, --root DIR, --probe or --demo")
 	}
 	if c.ReadyFile != "" {
 		if err := writeWhole(c.ReadyFile, strings.Join(gw.URLs(), "\n")+"\n"); err != nil {
@@ -120,6 +132,9 @@ func (c *serverCommand) Run(p *process) error {
 		defer os.Remove(c.ReadyFile)
 	}
 	c.serve(p.ctx, gw, answers, reload, log)
+	if scans != nil {
+		scans.Stop() // they may take hours; their clients go on elsewhere
+	}
 	drain, cancel := context.WithTimeout(drain, c.DrainTimeout)
 	defer cancel()
 	if err := gw.Shutdown(drain); err != nil {
@@ -127,6 +142,21 @@ func (c *serverCommand) Run(p *process) error {
 		return &exitError{status: exitUnknown}
 	}
 	return nil
+}
+
+// probeAllowed evaluates which addresses may be probed; the empty set stands for all.
+func (c *serverCommand) probeAllowed() (target.Set, error) {
+	if len(c.ProbeAllow) > 0 && !c.Probe {
+		return target.Set{}, usage("--probe-allow says nothing without --probe")
+	}
+	allowed, err := target.Parse(strings.Join(c.ProbeAllow, ","))
+	if err != nil {
+		return allowed, usage("--probe-allow: %w", err)
+	}
+	if len(c.ProbeAllow) > 0 && allowed.Len() == 0 {
+		return allowed, usage("--probe-allow: no address is left")
+	}
+	return allowed, nil
 }
 
 // serve waits for the end, and reads the table again at each signal to reload.
