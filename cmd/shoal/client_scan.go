@@ -68,6 +68,9 @@ func (c *scanCommand) Run(p *process, client *clientCommand) error {
 	if err := client.check(); err != nil {
 		return err
 	}
+	if err := p.stdout.usable(); err != nil {
+		return err
+	}
 	s, err := c.scan()
 	if err != nil {
 		return err
