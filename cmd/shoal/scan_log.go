@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"shoal/netio"
+	"shoal/netio/lines"
 	"shoal/netio/runner/probe"
 )
 
@@ -126,7 +126,7 @@ func (l *scanLog) read(seedGiven bool, s *probe.Scan) (int, error) {
 }
 
 func (l *scanLog) notOurs(line int) error {
-	return &netio.FileError{Name: l.name, Problems: []netio.LineProblem{{Line: line, Reason: "is no line of a scan's log: is this the right file?"}}}
+	return &lines.FileError{Name: l.name, Problems: []lines.Problem{{Line: line, Reason: "is no line of a scan's log: is this the right file?"}}}
 }
 
 // progress records how far the scan is, if that is due.
