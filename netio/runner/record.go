@@ -52,6 +52,13 @@ func (r *Record) Enter(s Stage) {
 	r.Stage, r.entered = s, now
 }
 
+// Went notes that the request has gone through a stage that something shared went through for it, such as a connection that
+// several requests wait for.
+func (r *Record) Went(s Stage, took time.Duration) {
+	r.Took[s] += max(1, took)
+	r.Stage, r.entered = s, time.Now()
+}
+
 // close counts the time of the stage that ends.
 func (r *Record) close(now time.Time) {
 	if r.Stage != StageNone {
