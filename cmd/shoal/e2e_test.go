@@ -19,7 +19,7 @@ import (
 // The tests in files e2e_*_test.go run the built binary: real processes, real sockets. This file starts and ends them.
 
 // soon is how long anything may take that a test waits for.
-const soon = time.Minute
+const soon = 3 * time.Minute
 
 var buildFlags []string // with -race where the tests have it
 

@@ -2,28 +2,35 @@ package main
 
 import (
 	"shoal/netio"
-	"shoal/netio/runner"
 	"shoal/netio/runner/execrun"
+	"shoal/netio/runner/sshrun"
 )
 
 // embeddedFlags are those of the runners of a gateway inside the client's process.
-type embeddedFlags struct{}
+type embeddedFlags struct {
+	sshFlags `embed:""`
+}
 
-// start starts a gateway in this process for so many commands at once. It returns its address, and what ends it.
-func (f *embeddedFlags) start(p *process, client *clientCommand, fanout int) (url string, stop func(), err error) {
+// start starts a gateway in this process that offers one runner, for so many commands at once. It returns its address, and
+// what ends it.
+func (f *embeddedFlags) start(p *process, client *clientCommand, via string, fanout int) (url string, stop func(), err error) {
 	config := netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: max(1024, fanout)}
 	if client.Verbose {
 		config.Logger = newLogger(p.stderr, "info", "text")
 	}
 	gw := netio.NewGateway(config)
-	commands, err := execrun.New(execrun.Config{MaxProcesses: max(64, fanout)})
+	offered := &runners{}
+	if via == "ssh" {
+		err = offered.offerSSH(gw, &f.sshFlags, sshrun.Config{MaxSessions: max(1024, fanout), Logger: config.Logger}, nil)
+	} else {
+		err = offered.offerExec(gw, execrun.Config{MaxProcesses: max(64, fanout), Logger: config.Logger}, nil)
+	}
+	if err == nil {
+		err = gw.Start()
+	}
 	if err != nil {
+		_ = offered.end()
 		return "", nil, err
 	}
-	runner.Register(gw, "exec", commands)
-	if err := gw.Start(); err != nil {
-		_ = commands.Close()
-		return "", nil, err
-	}
-	return gw.URLs()[0], func() { _ = gw.Close(); _ = commands.Close() }, nil
+	return gw.URLs()[0], func() { _ = gw.Close(); _ = offered.end() }, nil
 }

@@ -40,8 +40,11 @@ func runExec(p *process, client *clientCommand, flags *execOutputFlags, embedded
 	}
 	defer r.close()
 	url := client.url()
+	if !embedded && runners.given() {
+		return usage("--ssh-config and --known-hosts go with --embedded: give them to 'shoal server' otherwise")
+	}
 	if embedded {
-		address, stop, err := runners.start(p, client, work.config.Fanout)
+		address, stop, err := runners.start(p, client, work.via, work.config.Fanout)
 		if err != nil {
 			return err
 		}

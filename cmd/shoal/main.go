@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"shoal/netio"
+	"shoal/netio/runner/execrun"
 )
 
 // version is what --version prints beside what the build knows of itself.
@@ -27,7 +28,10 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	execrun.Supervise()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // Help is what --help adds.
 func (c *cli) Help() string {

@@ -23,26 +23,27 @@ import (
 
 // serverCommand is `shoal server`.
 type serverCommand struct {
-	Table           string        `help:"Serve the subroutine 'table' from this file of host:command:response:seconds lines; SIGHUP reads it again." placeholder:"FILE"`
-	AllowDuplicates bool          `help:"In a table with a key twice, take the later line instead of refusing the file."`
-	Demo            bool          `help:"Serve the subroutines of the examples: hello, square, sensor, store, echo and others; see 'shoal client list'."`
-	Root            string        `help:"Offer this folder: clients may list and get what is in it." placeholder:"DIR"`
-	Writable        bool          `help:"Clients may also put files into the folder, and remove files from it."`
-	Fsync           string        `help:"What must be on the disk before a file that was put takes its place, at least: ${enum}." enum:"none,files,all" default:"none"`
-	Probe           bool          `help:"Offer scans: 'shoal client scan' finds out from here which addresses and ports answer."`
-	ProbeAllow      []string      `help:"With --probe: addresses that may be probed, such as 10.0.0.0/8,192.168.7.1-192.168.7.9; may be repeated. Default: all." placeholder:"ADDRESSES" sep:"none"`
-	Listen          []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
-	Workers         int           `help:"Tasks that may run or wait at once." default:"1024"`
-	MaxHandlers     int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
-	Window          int           `help:"Unanswered tasks of one connection." default:"65536"`
-	DrainTimeout    time.Duration `help:"How long running tasks may take to finish after an interrupt." default:"30s"`
-	SessionTimeout  time.Duration `help:"How long a lost connection's tasks wait for it to come back." default:"60s"`
-	IdleTimeout     time.Duration `help:"Close a connection that is silent for so long." default:"60s"`
-	Compress        string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
-	AllowStop       bool          `help:"Let clients stop the gateway ('shoal client stop')."`
-	ReadyFile       string        `help:"Write the addresses to this file, a URL a line, once the gateway serves." placeholder:"FILE"`
-	LogLevel        string        `help:"Log from this level up: ${enum}." enum:"debug,info,warn,error" default:"info"`
-	LogFormat       string        `help:"How log lines look: ${enum}." enum:"text,json" default:"text"`
+	Table           string   `help:"Serve the subroutine 'table' from this file of host:command:response:seconds lines; SIGHUP reads it again." placeholder:"FILE"`
+	AllowDuplicates bool     `help:"In a table with a key twice, take the later line instead of refusing the file."`
+	Demo            bool     `help:"Serve the subroutines of the examples: hello, square, sensor, store, echo and others; see 'shoal client list'."`
+	Root            string   `help:"Offer this folder: clients may list and get what is in it." placeholder:"DIR"`
+	Writable        bool     `help:"Clients may also put files into the folder, and remove files from it."`
+	Fsync           string   `help:"What must be on the disk before a file that was put takes its place, at least: ${enum}." enum:"none,files,all" default:"none"`
+	Probe           bool     `help:"Offer scans: 'shoal client scan' finds out from here which addresses and ports answer."`
+	ProbeAllow      []string `help:"With --probe: addresses that may be probed, such as 10.0.0.0/8,192.168.7.1-192.168.7.9; may be repeated. Default: all." placeholder:"ADDRESSES" sep:"none"`
+	serverRunners
+	Listen         []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
+	Workers        int           `help:"Tasks that may run or wait at once." default:"1024"`
+	MaxHandlers    int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
+	Window         int           `help:"Unanswered tasks of one connection." default:"65536"`
+	DrainTimeout   time.Duration `help:"How long running tasks may take to finish after an interrupt." default:"30s"`
+	SessionTimeout time.Duration `help:"How long a lost connection's tasks wait for it to come back." default:"60s"`
+	IdleTimeout    time.Duration `help:"Close a connection that is silent for so long." default:"60s"`
+	Compress       string        `help:"Compress what is sent where it shrinks: ${enum}." enum:"none,s2,zstd" default:"none"`
+	AllowStop      bool          `help:"Let clients stop the gateway ('shoal client stop')."`
+	ReadyFile      string        `help:"Write the addresses to this file, a URL a line, once the gateway serves." placeholder:"FILE"`
+	LogLevel       string        `help:"Log from this level up: ${enum}." enum:"debug,info,warn,error" default:"info"`
+	LogFormat      string        `help:"How log lines look: ${enum}." enum:"text,json" default:"text"`
 }
 
 // Help is what --help adds.
@@ -50,6 +51,7 @@ func (c *serverCommand) Help() string {
 	return `Examples:
   shoal server --table testdata/table.txt
   shoal server --demo
+  shoal server --ssh --exec --probe                 # for 'shoal client exec' and 'shoal client scan'
   shoal server --listen tcp://127.0.0.1:0 --listen unix:///tmp/shoal.sock --ready-file /tmp/shoal.ready
 
 The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short; the exit status is 4 then, as after --drain-timeout. SIGHUP
@@ -109,6 +111,15 @@ func (c *serverCommand) Run(p *process) error {
 	if c.Probe {
 		scans = probe.Serve(gw, probe.ServerConfig{Allow: allowed})
 	}
+	offered, err := c.offer(gw, log)
+	if err != nil {
+		return err
+	}
+	defer func() { // the gateway has ended
+		if err := offered.end(); err != nil {
+			log.Warn("runners have left something behind", "error", err)
+		}
+	}()
 	drain, cutShort := context.WithCancel(context.Background())
 	defer cutShort()
 	hurry := func() { cutShort() }
@@ -121,8 +132,8 @@ func (c *serverCommand) Run(p *process) error {
 	if err := gw.Start(); err != nil {
 		return usage("%w", err)
 	}
-	if answers == nil && !c.Demo && !c.Probe && c.Root == "" {
-		log.Warn("there is nothing to call: give --table FILE, --root DIR, --probe or --demo")
+	if answers == nil && !c.Demo && !c.Probe && !c.Exec && !c.SSH && c.Root == "" {
+		log.Warn("there is nothing to call: give --table FILE, --root DIR, --ssh, --exec, --probe or --demo")
 	}
 	if c.ReadyFile != "" {
 		if err := writeWhole(c.ReadyFile, strings.Join(gw.URLs(), "\n")+"\n"); err != nil {
