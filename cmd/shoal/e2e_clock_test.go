@@ -104,7 +104,7 @@ func TestFaultClockSetBack(t *testing.T) {
 	}
 	from, to := tree(t, 3<<20), t.TempDir()
 	g := serveWith(t, jump, "--table", file(t, lines.String()+"host:never:1:600\n"), "--log-level", "debug",
-		"--idle-timeout", "1s", "--session-timeout", "2s", "--root", to, "--writable")
+		"--idle-timeout", "5s", "--session-timeout", "60s", "--root", to, "--writable")
 	url := cutAgain(t, g.urls[0], 150*time.Millisecond)
 	client := func(status int, args ...string) outcome {
 		t.Helper()

@@ -134,7 +134,7 @@ func restarts(t *testing.T, n int, with syscall.Signal, command string, args ...
 		tasksArgs, set = []string{"map", "table", "--batch", "16"}, func(c *exec.Cmd) { c.Stdin = in }
 	}
 	args = append(tasksArgs, args...)
-	client := start(t, set, append([]string{"client", "--gateway", address, "--wait", "20s"}, args...)...)
+	client := start(t, set, append([]string{"client", "--gateway", address, "--wait", "5m"}, args...)...) // a gateway may live for less than a lane waits between two tries
 	eventually(t, "the client is at work", func() bool { return client.stdout.String() != "" })
 	restarted := 0
 	for ; restarted < n; restarted++ {

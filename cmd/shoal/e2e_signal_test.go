@@ -123,7 +123,7 @@ func TestEveryCommandCanBeInterrupted(t *testing.T) {
 		{"stream", []string{"stream", "sensor", `{"count":1000000}`}, "", printed},
 		{"ping", []string{"ping", "-n", "100000"}, "", printed},
 		{"wait", []string{"--gateway", nowhere, "--wait", "1h", "call", "square", "1"}, "", func(*gateway, *running) bool {
-			time.Sleep(2 * time.Second) // there is no sign of it
+			time.Sleep(8 * time.Second) // there is no sign of it
 			return true
 		}},
 	} {

@@ -51,21 +51,19 @@ func newProgress(w *os.File, opts progressOptions) *progress {
 		return &progress{}
 	case mayDraw(w):
 		opts.Plain = 0
-		p := startProgress(w, opts, func() int { return terminalWidth(w) })
-		p.hidden = func() bool { return inBackground(w) }
-		return p
+		return startProgress(w, opts, func() int { return terminalWidth(w) }, func() bool { return inBackground(w) })
 	case opts.Plain > 0:
-		return startProgress(w, opts, nil)
+		return startProgress(w, opts, nil, nil)
 	}
 	return &progress{statusLine: statusLine{notes: w}}
 }
 
-func startProgress(w io.Writer, opts progressOptions, width func() int) *progress {
+func startProgress(w io.Writer, opts progressOptions, width func() int, hidden func() bool) *progress {
 	if opts.Unit == "" {
 		opts.Unit = "tasks"
 	}
 	opts.Label = string(appendTextField(nil, opts.Label, false)) // a file's name may hold what terminals obey
-	p := &progress{statusLine: statusLine{w: w, notes: w}, width: width, opts: opts, begun: time.Now(),
+	p := &progress{statusLine: statusLine{w: w, notes: w, hidden: hidden}, width: width, opts: opts, begun: time.Now(),
 		closing: make(chan struct{}), closed: make(chan struct{})}
 	go p.redraw()
 	return p

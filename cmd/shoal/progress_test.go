@@ -76,7 +76,7 @@ func (w *terminal) take() string {
 func TestProgressIsDrawnAndCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out terminal
-		p := startProgress(&out, progressOptions{Total: 100, Label: "a\x1b"}, func() int { return 80 })
+		p := startProgress(&out, progressOptions{Total: 100, Label: "a\x1b"}, func() int { return 80 }, nil)
 		expect := func(want string) {
 			t.Helper()
 			synctest.Wait()
@@ -111,7 +111,7 @@ func TestProgressIsDrawnAndCleared(t *testing.T) {
 func TestProgressRateFollowsTheLastSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out terminal
-		p := startProgress(&out, progressOptions{Total: 1000}, func() int { return 80 })
+		p := startProgress(&out, progressOptions{Total: 1000}, func() int { return 80 }, nil)
 		defer p.close()
 		p.set(500, 0)
 		time.Sleep(time.Minute)
@@ -125,7 +125,7 @@ func TestProgressRateFollowsTheLastSeconds(t *testing.T) {
 func TestProgressIsDrawnTenTimesASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out terminal
-		p := startProgress(&out, progressOptions{}, func() int { return 80 })
+		p := startProgress(&out, progressOptions{}, func() int { return 80 }, nil)
 		for n := range int64(10_000) {
 			p.set(n, 0)
 			time.Sleep(time.Millisecond)
