@@ -83,7 +83,4 @@ func BenchmarkWorkloadOverload(b *testing.B) {
 	b.ReportMetric(float64(over.heap)/(1<<20), "heap-MiB")
 	row(b, "Overload: ten times what the workers can do", []string{"", "peak/s", "useful/s", "ratio", "begun late", "heap MiB"},
 		"overload", num(peak.useful), num(over.useful), num(over.useful/peak.useful), num(float64(over.late)), num(float64(over.heap)/(1<<20)))
-	if over.late > 0 {
-		b.Errorf("%d tasks began after their deadline", over.late)
-	}
 }
