@@ -1,7 +1,6 @@
 package sshtest
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net"
@@ -59,11 +58,11 @@ func StartSshd(t testing.TB, o Options) *Sshd {
 	for attempt := 1; ; attempt++ { // the port may be taken by somebody else in between
 		s.Port = freePort(t, s.Host)
 		config := sshdConfig(s, o, authorized)
-		output, err := s.start(t, program, write(t, filepath.Join(s.Dir, "sshd_config"), config))
+		output, err := s.start(t, program, write(t, filepath.Join(s.Dir, "sshd_config"), config), o.Listen)
 		if err == nil {
 			break
 		}
-		if attempt == 5 {
+		if attempt == 20 {
 			t.Fatalf("sshd: %v\n%s", err, output)
 		}
 	}
@@ -190,8 +189,8 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// start starts sshd and waits until it answers.
-func (s *Sshd) start(t testing.TB, program, config string) (output string, err error) {
+// start starts sshd and waits until it listens.
+func (s *Sshd) start(t testing.TB, program, config string, hosts []string) (output string, err error) {
 	var out log
 	args := []string{"-D", "-e", "-f", config}
 	if exec.Command(program, "-t", "-f", config, "-o", "PerSourcePenalties=no").Run() == nil {
@@ -218,7 +217,7 @@ func (s *Sshd) start(t testing.TB, program, config string) (output string, err e
 			return out.String(), fmt.Errorf("it has ended: %v", cmd.ProcessState)
 		default:
 		}
-		if answers(net.JoinHostPort(s.Host, s.Port)) {
+		if s.listens(out.String(), hosts) {
 			t.Cleanup(func() {
 				stop()
 				if t.Failed() {
@@ -229,17 +228,15 @@ func (s *Sshd) start(t testing.TB, program, config string) (output string, err e
 		}
 	}
 	stop()
-	return out.String(), fmt.Errorf("no answer within %v", soon)
+	return out.String(), fmt.Errorf("it does not listen within %v", soon)
 }
 
-// answers reports whether an ssh server says who it is.
-func answers(address string) bool {
-	conn, err := net.DialTimeout("tcp", address, time.Second)
-	if err != nil {
-		return false
+// listens reports whether sshd has said so of every address. That somebody answers there is not enough: it may be another.
+func (s *Sshd) listens(output string, hosts []string) bool {
+	for _, host := range hosts {
+		if !strings.Contains(output, fmt.Sprintf("Server listening on %s port %s.", host, s.Port)) {
+			return false
+		}
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	return err == nil && strings.HasPrefix(line, "SSH-2.0-")
+	return true
 }
