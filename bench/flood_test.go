@@ -33,7 +33,7 @@ func (f *flood) order(do string) int {
 		f.stop, f.done = new(atomic.Bool), 0
 		stop := f.stop
 		f.running.Go(func() {
-			for _, err := range f.sw.MapWith(context.Background(), "table", keysUntil(f.keys, stop), netio.MapOptions{Batch: 16, InFlight: f.tasks}) {
+			for _, err := range f.sw.Map(context.Background(), "table", keysUntil(f.keys, stop), &netio.MapOptions{Batch: 16, InFlight: f.tasks}) {
 				if err == nil {
 					f.done++
 				}

@@ -17,7 +17,7 @@ type gatewayWorker struct{ gw *netio.Gateway }
 const chunkSize = 1 << 10
 
 func newGatewayWorker(s spec) (*gatewayWorker, error) {
-	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: s.Workers}}
+	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: s.Workers})
 	gw.HandleBatch("table", table.New(newTable()).Run)
 	gw.HandleStream("feed", func(_ context.Context, _ []byte, out *netio.Stream) error {
 		chunk := make([]byte, chunkSize)

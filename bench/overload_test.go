@@ -29,7 +29,7 @@ type overloadResult struct {
 // overloaded drives so many tasks in flight for a while; with a time-out they are refused when they have waited too long.
 func overloaded(b *testing.B, inflight int, timeout, round time.Duration) (r overloadResult) {
 	var late atomic.Int64
-	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: overloadWorkers}}
+	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: overloadWorkers})
 	gw.HandleTask("work", func(t *netio.Task) {
 		if deadline, ok := t.Context().Deadline(); ok && time.Since(deadline) > overloadTask {
 			late.Add(1)
@@ -47,7 +47,7 @@ func overloaded(b *testing.B, inflight int, timeout, round time.Duration) (r ove
 	}
 	begun, ok := time.Now(), 0
 	var m runtime.MemStats
-	for n, err := range numbered(sw.MapWith(context.Background(), "work", items, netio.MapOptions{InFlight: inflight, Timeout: timeout})) {
+	for n, err := range numbered(sw.Map(context.Background(), "work", items, &netio.MapOptions{InFlight: inflight, Timeout: timeout})) {
 		if err == nil {
 			ok++
 		} else if !errors.Is(err, netio.ErrTimeout) && !errors.Is(err, netio.ErrBusy) {

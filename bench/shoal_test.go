@@ -73,7 +73,7 @@ func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func
 		late := time.AfterFunc(d, func() { stop.Store(true) })
 		defer late.Stop()
 		total := &latency.Histogram{}
-		for r, err := range sw.MapWith(b.Context(), "table", keysUntil(keys, &stop), o) {
+		for r, err := range sw.Map(b.Context(), "table", keysUntil(keys, &stop), &o) {
 			if err == nil && (len(r.Body) != answerSize || r.Body[0] != keyStart) {
 				err = errWrongAnswer
 			}

@@ -81,7 +81,7 @@ func waitAll(b *testing.B, sw *netio.Swarm, n, batch int, wait time.Duration) wa
 		last = time.Now() // n is a multiple of batch: the last frame has left
 	}
 	answered := 0
-	for _, err := range sw.MapWith(b.Context(), "table", items, netio.MapOptions{Batch: batch, InFlight: 2 * n}) {
+	for _, err := range sw.Map(b.Context(), "table", items, &netio.MapOptions{Batch: batch, InFlight: 2 * n}) {
 		check(b, err)
 		answered++
 	}

@@ -34,7 +34,7 @@ func TestRefusalsOfProperClient(t *testing.T) {
 		s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
 		ends := map[Status]int{}
 		name := strings.Repeat("n", 200)
-		for _, err := range s.MapWith(testContext(t), name, repeat(300_000), MapOptions{Batch: c.batch, InFlight: c.inFlight}) {
+		for _, err := range s.Map(testContext(t), name, repeat(300_000), &MapOptions{Batch: c.batch, InFlight: c.inFlight}) {
 			ends[StatusOf(err)]++
 		}
 		if len(ends) != 1 || ends[StatusUnknownSubroutine] != 300_000 {

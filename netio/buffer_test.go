@@ -2,6 +2,7 @@ package netio
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -82,15 +83,20 @@ func TestConfigDefaultsAndLimits(t *testing.T) {
 	}
 	for i, c := range []GatewayConfig{
 		{FrameLimit: 4095}, {FrameLimit: 1<<30 + 1}, {Window: 1<<24 + 1}, {Listen: []string{"tcp://x"}},
-		{Listen: []string{DefaultURL, "http://localhost:1"}},
+		{Listen: []string{DefaultURL, "http://localhost:1"}}, {Workers: -1}, {SendBuffer: -1}, {IdleTimeout: -time.Second},
 	} {
-		if _, err := c.settle(); err == nil {
-			t.Errorf("gateway %d is taken", i)
+		if _, err := c.settle(); !errors.Is(err, ErrBadConfig) && !errors.Is(err, ErrBadURL) {
+			t.Errorf("gateway %d is taken: %v", i, err)
 		}
 	}
-	for i, c := range []SwarmConfig{{FrameLimit: 100}, {Connections: 1<<16 + 1}} {
-		if _, err := c.settle(); err == nil {
-			t.Errorf("swarm %d is taken", i)
+	for i, c := range []SwarmConfig{{FrameLimit: 100}, {Connections: 1<<16 + 1}, {Connections: -1}, {Wait: -1}, {GiveUp: -1}} {
+		if _, err := c.settle(); !errors.Is(err, ErrBadConfig) {
+			t.Errorf("swarm %d is taken: %v", i, err)
+		}
+	}
+	for i, o := range []MapOptions{{Batch: -1}, {InFlight: -1}, {Bytes: -1}, {Timeout: -1}, {Retries: -1}} {
+		if _, err := o.settle(1); !errors.Is(err, ErrBadConfig) {
+			t.Errorf("map options %d are taken: %v", i, err)
 		}
 	}
 }

@@ -24,8 +24,8 @@ const (
 	peerKey
 )
 
-// Peer returns the address of the client on whose behalf a subroutine runs; empty outside of one.
-func Peer(ctx context.Context) string {
+// RemoteAddr returns the address of the client on whose behalf a subroutine runs; empty outside of one.
+func RemoteAddr(ctx context.Context) string {
 	if p, ok := ctx.Value(peerKey).(string); ok {
 		return p
 	}
@@ -59,22 +59,22 @@ func (g *Gateway) registerBuiltins() {
 	}})
 	g.register(nameStop, ShapeCall, &subroutine{call: func(context.Context, []byte) ([]byte, error) {
 		if !g.config.AllowStop {
-			return nil, &Failure{Status: proto.StatusNotAllowed, Text: "this gateway may not be stopped by clients"}
+			return nil, &StatusError{Status: proto.StatusNotAllowed, Text: "this gateway may not be stopped by clients"}
 		}
 		g.log.Info("a client stops the gateway")
-		g.askStop()
+		g.requestStop()
 		return nil, nil
 	}})
 }
 
-// List asks the gateway which subroutines it has.
-func (s *Swarm) List(ctx context.Context) ([]SubroutineInfo, error) {
+// GatewaySubroutines asks the gateway which subroutines it has.
+func (s *Swarm) GatewaySubroutines(ctx context.Context) ([]SubroutineInfo, error) {
 	var infos []SubroutineInfo
 	return infos, s.ask(ctx, nameList, &infos)
 }
 
-// Stats asks the gateway for its counters.
-func (s *Swarm) Stats(ctx context.Context) (Stats, error) {
+// GatewayStats asks the gateway for its counters.
+func (s *Swarm) GatewayStats(ctx context.Context) (Stats, error) {
 	var stats Stats
 	return stats, s.ask(ctx, nameStats, &stats)
 }
@@ -85,9 +85,9 @@ type statsAnswer struct {
 	Workers int
 }
 
-// Workers asks the gateway how many tasks it runs or holds at once: more in flight than that only wait there. Zero means that
+// GatewayWorkers asks the gateway how many tasks it runs or holds at once: more in flight than that only wait there. Zero means that
 // it does not say.
-func (s *Swarm) Workers(ctx context.Context) (int, error) {
+func (s *Swarm) GatewayWorkers(ctx context.Context) (int, error) {
 	var answer statsAnswer
 	return answer.Workers, s.ask(ctx, nameStats, &answer)
 }

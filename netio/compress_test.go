@@ -27,13 +27,13 @@ func TestCompression(t *testing.T) {
 			}
 			for _, batch := range []int{1, 16} {
 				n := 0
-				for r, err := range s.MapWith(testContext(t), "echo", func(yield func([]byte) bool) {
+				for r, err := range s.Map(testContext(t), "echo", func(yield func([]byte) bool) {
 					for _, b := range mixed {
 						if !yield(b) {
 							return
 						}
 					}
-				}, MapOptions{Batch: batch}) {
+				}, &MapOptions{Batch: batch}) {
 					if err != nil || !bytes.Equal(r.Body, mixed[r.Index]) {
 						t.Fatalf("item %d: %d bytes, %v", r.Index, len(r.Body), err)
 					}

@@ -25,12 +25,20 @@ const (
 	minSendBuffer = 256 << 10
 )
 
-// orDefault returns v, or the default where v is not above zero.
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v <= 0 {
-		return def
+// ErrBadConfig says that a field of a configuration has a value that it cannot have.
+var ErrBadConfig = errors.New("bad configuration")
+
+// settings settles the fields of one configuration. It keeps the first mistake.
+type settings struct{ err error }
+
+// setting gives a field that is zero its default. A negative value is a mistake.
+func setting[T int | int64 | time.Duration](s *settings, name string, field *T, def T) {
+	switch {
+	case *field == 0:
+		*field = def
+	case *field < 0 && s.err == nil:
+		s.err = fmt.Errorf("%w: %s is %v; zero is the default", ErrBadConfig, name, *field)
 	}
-	return v
 }
 
 func orDiscard(l *slog.Logger) *slog.Logger {
@@ -50,30 +58,35 @@ func (c GatewayConfig) settle() (GatewayConfig, error) {
 			return c, err
 		}
 	}
-	c.Workers = orDefault(c.Workers, 1024)
-	c.MaxHandlers = orDefault(c.MaxHandlers, defaultHandlers())
-	c.Window = orDefault(c.Window, 64<<10)
-	c.WindowBytes = orDefault(c.WindowBytes, 64<<20)
-	c.FrameLimit = orDefault(c.FrameLimit, 4<<20)
-	c.SendBuffer = max(minSendBuffer, orDefault(c.SendBuffer, 8<<20))
-	c.Streams = orDefault(c.Streams, 4096)
-	c.MaxStreams = orDefault(c.MaxStreams, 64<<10)
-	c.StreamCredit = orDefault(c.StreamCredit, 512<<10)
-	c.HandshakeTimeout = orDefault(c.HandshakeTimeout, 10*time.Second)
-	c.IdleTimeout = orDefault(c.IdleTimeout, 60*time.Second)
-	c.WriteTimeout = orDefault(c.WriteTimeout, 30*time.Second)
-	c.SessionTimeout = orDefault(c.SessionTimeout, 60*time.Second)
-	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
+	var s settings
+	setting(&s, "Workers", &c.Workers, 1024)
+	setting(&s, "MaxHandlers", &c.MaxHandlers, defaultHandlers())
+	setting(&s, "Window", &c.Window, 64<<10)
+	setting(&s, "WindowBytes", &c.WindowBytes, 64<<20)
+	setting(&s, "FrameLimit", &c.FrameLimit, 4<<20)
+	setting(&s, "SendBuffer", &c.SendBuffer, 8<<20)
+	c.SendBuffer = max(c.SendBuffer, minSendBuffer)
+	setting(&s, "Streams", &c.Streams, 4096)
+	setting(&s, "MaxStreams", &c.MaxStreams, 64<<10)
+	setting(&s, "StreamCredit", &c.StreamCredit, 512<<10)
+	setting(&s, "HandshakeTimeout", &c.HandshakeTimeout, 10*time.Second)
+	setting(&s, "IdleTimeout", &c.IdleTimeout, 60*time.Second)
+	setting(&s, "WriteTimeout", &c.WriteTimeout, 30*time.Second)
+	setting(&s, "SessionTimeout", &c.SessionTimeout, 60*time.Second)
+	setting(&s, "DrainTimeout", &c.DrainTimeout, 30*time.Second)
 	c.Logger = orDiscard(c.Logger)
+	if s.err != nil {
+		return c, s.err
+	}
 	return c, checkLimits(c.FrameLimit, c.Window)
 }
 
 func checkLimits(frameLimit, window int) error {
 	if frameLimit < proto.MinFrameLimit || frameLimit > maxFrameLimit {
-		return fmt.Errorf("frame limit %d: it has to be from %d to %d bytes", frameLimit, proto.MinFrameLimit, maxFrameLimit)
+		return fmt.Errorf("%w: FrameLimit is %d; it has to be from %d to %d bytes", ErrBadConfig, frameLimit, proto.MinFrameLimit, maxFrameLimit)
 	}
 	if window > maxWindow {
-		return fmt.Errorf("window %d: it has to be at most %d tasks", window, maxWindow)
+		return fmt.Errorf("%w: Window is %d; it has to be at most %d tasks", ErrBadConfig, window, maxWindow)
 	}
 	return nil
 }
@@ -89,18 +102,26 @@ func defaultHandlers() int {
 
 // settle returns the configuration with its defaults in place of what is not set.
 func (c SwarmConfig) settle() (SwarmConfig, error) {
-	c.Connections = orDefault(c.Connections, 4)
-	c.FrameLimit = orDefault(c.FrameLimit, 4<<20)
-	c.SendBuffer = max(minSendBuffer, orDefault(c.SendBuffer, 8<<20))
-	c.StreamCredit = orDefault(c.StreamCredit, 512<<10)
-	c.DialTimeout = orDefault(c.DialTimeout, 5*time.Second)
-	c.Heartbeat = orDefault(c.Heartbeat, 15*time.Second)
-	c.MinBackoff = orDefault(c.MinBackoff, 20*time.Millisecond)
-	c.MaxBackoff = max(c.MinBackoff, orDefault(c.MaxBackoff, 2*time.Second))
-	c.GiveUp = max(c.Wait, orDefault(c.GiveUp, 60*time.Second))
+	var s settings
+	setting(&s, "Connections", &c.Connections, 4)
+	setting(&s, "FrameLimit", &c.FrameLimit, 4<<20)
+	setting(&s, "SendBuffer", &c.SendBuffer, 8<<20)
+	c.SendBuffer = max(c.SendBuffer, minSendBuffer)
+	setting(&s, "StreamCredit", &c.StreamCredit, 512<<10)
+	setting(&s, "DialTimeout", &c.DialTimeout, 5*time.Second)
+	setting(&s, "Heartbeat", &c.Heartbeat, 15*time.Second)
+	setting(&s, "MinBackoff", &c.MinBackoff, 20*time.Millisecond)
+	setting(&s, "MaxBackoff", &c.MaxBackoff, 2*time.Second)
+	c.MaxBackoff = max(c.MaxBackoff, c.MinBackoff)
+	setting(&s, "Wait", &c.Wait, 0)
+	setting(&s, "GiveUp", &c.GiveUp, 60*time.Second)
+	c.GiveUp = max(c.GiveUp, c.Wait)
 	c.Logger = orDiscard(c.Logger)
 	if c.Connections > 1<<16 {
-		return c, fmt.Errorf("%d connections: a swarm has at most %d", c.Connections, 1<<16)
+		return c, fmt.Errorf("%w: %d connections; a swarm has at most %d", ErrBadConfig, c.Connections, 1<<16)
+	}
+	if s.err != nil {
+		return c, s.err
 	}
 	return c, checkLimits(c.FrameLimit, 0)
 }

@@ -4,7 +4,7 @@
 //
 // # The path of a task
 //
-//	Swarm.Call, Swarm.MapWith              call.go, map_feed.go an item becomes a task
+//	Swarm.Call, Swarm.Map                  call.go, map_feed.go an item becomes a task
 //	→ Swarm.submit picks a lane            swarm_pick.go        the connection with the fewest in flight; waits for room
 //	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
 //	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
@@ -77,7 +77,7 @@
 //	ErrDraining           the gateway is about to stop                    no *              again, elsewhere or with Wait
 //	ErrLost               the gateway that had it is gone, or forgot it   perhaps           look; or RestartRetry
 //	  and ErrUnreachable  the same, before it was sent                    no                again, when a gateway is there
-//	ErrUnknownSubroutine  the gateway has none of that name               no                Swarm.List shows what there is
+//	ErrUnknownSubroutine  the gateway has none of that name               no                Swarm.GatewaySubroutines shows what there is
 //	ErrUnknownTask        the subroutine knows no such task               yes, to say so    mend the argument or the table
 //	ErrNotAllowed         this client may not ask for it                  no                ask who runs the gateway
 //	ErrTooLarge           task: above the gateway's frame limit or window no                send it as a stream
@@ -91,9 +91,8 @@
 //	ErrVersion            no protocol version in common                   no                use the same shoal
 //	ErrNotShoal           something else listens there                    no                check the address
 //	ErrBadURL             the address is none                             no                mend it
+//	ErrBadConfig          a configuration or an option cannot be          no                mend it
 //	ErrMalformed          a peer broke the protocol                       as ErrLost        report it: it is a bug
-//	ErrIdle, ErrSlow,     why a connection ended, in logs and in the      as ErrLost        nothing: the lane resumes
-//	ErrSuperseded         text of other errors
 //	ErrClosed             the swarm or the gateway was closed before      no                keep it open
 //	ErrStillRunning       Shutdown: subroutines do not return             yes               mend those that it names
 //	ErrNoFunction,        a Handle method panics with it                  no                mend the program

@@ -84,11 +84,11 @@ func TestSubroutineThatPanicsEveryTime(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Workers: 8})
 	s := dial(t, g.URLs()[0], nil)
 	for _, name := range []string{"panic", "goexit"} {
-		if got := outcomes(s.MapWith(testContext(t), name, numbered(n), MapOptions{Batch: 16})); got[StatusPanicked] != n {
+		if got := outcomes(s.Map(testContext(t), name, numbered(n), &MapOptions{Batch: 16})); got[StatusPanicked] != n {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if got := outcomes(s.MapWith(testContext(t), "echo", numbered(n), MapOptions{Batch: 16})); got[StatusOK] != n {
+	if got := outcomes(s.Map(testContext(t), "echo", numbered(n), &MapOptions{Batch: 16})); got[StatusOK] != n {
 		t.Errorf("afterwards: %v", got)
 	}
 	eventually(t, "no slot is taken", func() bool { s := g.Stats(); return s.Running+s.Held+s.Queued == 0 })

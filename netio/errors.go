@@ -52,9 +52,9 @@ var (
 	ErrVersion     = errors.New("no protocol version in common")
 	ErrNotShoal    = proto.ErrNotShoal
 	ErrMalformed   = proto.ErrMalformed
-	ErrIdle        = errors.New("peer was silent for too long")
-	ErrSlow        = errors.New("peer did not read for too long")
-	ErrSuperseded  = errors.New("another connection took over")
+	errIdle        = errors.New("peer was silent for too long")
+	errSlow        = errors.New("peer did not read for too long")
+	errSuperseded  = errors.New("another connection took over")
 	ErrClosed      = errors.New("closed")
 )
 
@@ -134,24 +134,24 @@ func StatusOf(err error) Status {
 	return StatusFailed
 }
 
-// Failure is an error that a subroutine returns to give its caller more than a text. A subroutine may return any
-// error: of one that is no Failure, the caller gets the text.
-type Failure struct {
+// StatusError is an error that a subroutine returns to give its caller more than a text. A subroutine may return any
+// error: of one that is no StatusError, the caller gets the text.
+type StatusError struct {
 	Status  Status // StatusFailed if zero; StatusUnknownTask, StatusBusy and StatusNotAllowed are the others of use
 	Code    uint16 // from 1024: the subroutine's own
 	Text    string
 	Details []byte
 }
 
-func (f *Failure) Error() string { return f.Text }
+func (f *StatusError) Error() string { return f.Text }
 
-// GoodbyeError is what a peer gave as its reason to end a connection.
-type GoodbyeError struct {
+// goodbyeError is what a peer gave as its reason to end a connection.
+type goodbyeError struct {
 	Code proto.GoodbyeCode
 	Text string
 }
 
-func (e *GoodbyeError) Error() string {
+func (e *goodbyeError) Error() string {
 	if e.Text == "" {
 		return "gateway said goodbye: " + e.Code.String()
 	}
@@ -159,14 +159,14 @@ func (e *GoodbyeError) Error() string {
 }
 
 // Is reports whether target is the error of this code.
-func (e *GoodbyeError) Is(target error) bool {
+func (e *goodbyeError) Is(target error) bool {
 	return target != nil && target == goodbyeErrors[e.Code]
 }
 
 var goodbyeErrors = map[proto.GoodbyeCode]error{
 	proto.GoodbyeDone: ErrClosed, proto.GoodbyeFull: ErrFull, proto.GoodbyeDraining: ErrDraining,
 	proto.GoodbyeVersion: ErrVersion, proto.GoodbyeNotAllowed: ErrNotAllowed, proto.GoodbyeMalformed: ErrMalformed,
-	proto.GoodbyeIdle: ErrIdle, proto.GoodbyeSuperseded: ErrSuperseded, proto.GoodbyeSlow: ErrSlow,
+	proto.GoodbyeIdle: errIdle, proto.GoodbyeSuperseded: errSuperseded, proto.GoodbyeSlow: errSlow,
 }
 
 // goodbyeFor returns what to tell the peer whose connection ends with err.
@@ -174,12 +174,12 @@ func goodbyeFor(err error) (proto.Goodbye, bool) {
 	switch {
 	case errors.Is(err, proto.ErrMalformed), errors.Is(err, proto.ErrTooLarge), errors.Is(err, proto.ErrNotShoal):
 		return proto.Goodbye{Code: proto.GoodbyeMalformed, Text: err.Error()}, true
-	case errors.Is(err, ErrSlow):
+	case errors.Is(err, errSlow):
 		return proto.Goodbye{Code: proto.GoodbyeSlow, Text: err.Error()}, true
-	case errors.Is(err, ErrIdle):
+	case errors.Is(err, errIdle):
 		return proto.Goodbye{Code: proto.GoodbyeIdle, Text: err.Error()}, true
 	}
-	var g *GoodbyeError
+	var g *goodbyeError
 	if errors.As(err, &g) {
 		return proto.Goodbye{Code: g.Code, Text: g.Text}, true
 	}

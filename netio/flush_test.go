@@ -18,7 +18,7 @@ func (listener) frame(f proto.Frame) error {
 	if err != nil {
 		return err
 	}
-	return &GoodbyeError{Code: g.Code, Text: g.Text}
+	return &goodbyeError{Code: g.Code, Text: g.Text}
 }
 func (listener) burst()     {}
 func (listener) space(bool) {}

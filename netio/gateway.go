@@ -45,12 +45,23 @@ type GatewayConfig struct {
 	AllowStop    bool          // clients may stop the gateway
 	Interceptors []Interceptor // around each subroutine, the first outermost
 	Logger       *slog.Logger  // default: none
+
+	// Admit is asked about each connection that has said hello, before it is welcome. An error refuses it: the client gets its
+	// text, and gives up with ErrNotAllowed, or tries again where the error matches ErrFull or ErrDraining. It runs on a
+	// goroutine of its own; the context ends after HandshakeTimeout, and with the connection. Default: everybody is welcome.
+	Admit func(ctx context.Context, c Client) error
 }
 
-// Gateway listens for swarms and runs subroutines for them. The zero value, or one with only GatewayConfig set, is
-// ready for use; it serves once. All methods are safe for concurrent use.
+// Client is what a gateway knows of a connection that asks to be welcome.
+type Client struct {
+	RemoteAddr string // of a unix socket without a name, the gateway's own
+	Resumes    bool   // it says that it goes on with a lane that this gateway knows
+}
+
+// Gateway listens for swarms and runs subroutines for them. The zero value has the default configuration. A gateway serves
+// once. All methods are safe for concurrent use.
 type Gateway struct {
-	GatewayConfig
+	given GatewayConfig // by NewGateway, as it is
 
 	subroutines registry
 	draining    atomic.Bool
@@ -67,20 +78,20 @@ type Gateway struct {
 	timers []timers
 	engine *engine.Engine // nil: connections are read by goroutines
 
-	mu         sync.Mutex // guards what follows
-	state      gatewayState
-	listeners  []net.Listener
-	urls       []string
-	handlers   map[*handler]struct{}
-	sessions   map[sessionKey]*handler
-	greeting   map[*connection]struct{} // connections that have no handler yet
-	away       awayLanes                // handlers without a connection
-	nextTimers int                      // for the next handler
-	stopping   chan struct{}            // closed when the end begins
-	stopAsked  chan struct{}            // closed when a client asked for the end
-	hurry      chan struct{}            // closed when Close cuts a drain short
-	stopped    chan struct{}            // closed at the very end
-	outcome    error                    // what Shutdown returns; set before stopped is closed
+	mu            sync.Mutex // guards what follows
+	state         gatewayState
+	listeners     []net.Listener
+	urls          []string
+	handlers      map[*handler]struct{}
+	sessions      map[sessionKey]*handler
+	greeting      map[*connection]struct{} // connections that have no handler yet
+	away          awayLanes                // handlers without a connection
+	nextTimers    int                      // for the next handler
+	stopping      chan struct{}            // closed when the end begins
+	stopRequested chan struct{}            // closed when a client asked for the end
+	hurry         chan struct{}            // closed when Close cuts a drain short
+	stopped       chan struct{}            // closed at the very end
+	outcome       error                    // what Shutdown returns; set before stopped is closed
 
 	running sync.WaitGroup // listeners, connections, handlers and the sweeper
 }
@@ -109,8 +120,8 @@ type sessionKey struct {
 	lane    uint16
 }
 
-// NewGateway returns a gateway with this configuration. A Gateway literal does the same.
-func NewGateway(c GatewayConfig) *Gateway { return &Gateway{GatewayConfig: c} }
+// NewGateway returns a gateway with this configuration. Start checks it.
+func NewGateway(c GatewayConfig) *Gateway { return &Gateway{given: c} }
 
 // ListenAndServe starts the gateway and serves until ctx ends or a client stops it; then it drains, for
 // GatewayConfig.DrainTimeout at most, and returns nil if everything that ran was answered.
@@ -125,7 +136,7 @@ func (g *Gateway) ListenAndServe(ctx context.Context) error {
 func (g *Gateway) serveUntil(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-	case <-g.StopAsked():
+	case <-g.StopRequested():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.config.DrainTimeout)
 	defer cancel()
@@ -165,7 +176,7 @@ func (g *Gateway) start(listeners []net.Listener) error {
 	if g.state != gatewayIdle {
 		return fmt.Errorf("gateway was started before: %w", ErrClosed)
 	}
-	config, err := g.GatewayConfig.settle()
+	config, err := g.given.settle()
 	if err != nil {
 		return err
 	}
@@ -196,7 +207,7 @@ func (g *Gateway) serve(config GatewayConfig, loops *engine.Engine) {
 	g.sessions = map[sessionKey]*handler{}
 	g.greeting = map[*connection]struct{}{}
 	g.stopping = make(chan struct{})
-	g.stopAsked = make(chan struct{})
+	g.stopRequested = make(chan struct{})
 	g.hurry = make(chan struct{})
 	g.stopped = make(chan struct{})
 	g.registerBuiltins()
@@ -217,22 +228,22 @@ func (g *Gateway) URLs() []string {
 	return append([]string(nil), g.urls...)
 }
 
-// StopAsked returns a channel that is closed when a client, where GatewayConfig.AllowStop lets it, asks for the end.
+// StopRequested returns a channel that is closed when a client, where GatewayConfig.AllowStop lets it, asks for the end.
 // Call it after Start.
-func (g *Gateway) StopAsked() <-chan struct{} {
+func (g *Gateway) StopRequested() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.stopAsked
+	return g.stopRequested
 }
 
-// askStop is what the built-in stop does.
-func (g *Gateway) askStop() {
+// requestStop is what the built-in stop does.
+func (g *Gateway) requestStop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
-	case <-g.stopAsked:
+	case <-g.stopRequested:
 	default:
-		close(g.stopAsked)
+		close(g.stopRequested)
 	}
 }
 
@@ -418,6 +429,6 @@ func (g *Gateway) Stats() Stats {
 }
 
 // errStops is the goodbye of a gateway that ends.
-var errStops = &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}
+var errStops = &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}
 
 var errHandlersFull = errors.New("as many connections as the gateway may have")

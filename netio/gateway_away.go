@@ -64,7 +64,7 @@ func (g *Gateway) makeRoom() bool {
 	defer h.exchange.mu.Unlock()
 	if !h.exchange.ended && h.exchange.ending == nil && h.current() == nil && h.owesNothing() {
 		g.log.Debug("session makes room", "remote", h.peer())
-		g.endLocked(h, fmt.Errorf("session made room for others: %w", ErrIdle))
+		g.endLocked(h, fmt.Errorf("session made room for others: %w", errIdle))
 	}
 	return true
 }

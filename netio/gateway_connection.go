@@ -19,8 +19,8 @@ import (
 //
 //   - greeting: neither said hello nor ended. Bounded in number (greetings), in time (HandshakeTimeout, swept) and in memory
 //     (proto.HandshakeLimit).
-//   - waiting: it has said hello, and an earlier connection of its lane is not let go of yet. It stays on the list of those
-//     that greet, and nothing may arrive before the welcome.
+//   - waiting: it has said hello, and GatewayConfig.Admit has not decided, or an earlier connection of its lane is not let go
+//     of yet. It stays on the list of those that greet, and nothing may arrive before the welcome.
 //   - attached: it carries the lane of a handler, which gets its frames.
 //   - deaf: it was refused, replaced, or a goodbye is on its way. What arrives is dropped. Its peer's end, or lingerTime,
 //     ends it.
@@ -60,7 +60,7 @@ func (g *Gateway) take(conn net.Conn) {
 		turnAway(conn, errGreetingsFull)
 		return
 	case silent != nil:
-		silent.refuse(fmt.Errorf("no hello yet, and others want to say theirs: %w", ErrIdle))
+		silent.refuse(fmt.Errorf("no hello yet, and others want to say theirs: %w", errIdle))
 	}
 	if g.engine == nil || !engine.Takes(conn) {
 		go c.pump(conn)
@@ -85,11 +85,11 @@ func (g *Gateway) longestSilent() (longest *connection) {
 	return longest
 }
 
-var errGreetingsFull = &GoodbyeError{Code: proto.GoodbyeFull, Text: fmt.Sprintf("as many connections as the gateway welcomes at once (%d)", greetings)}
+var errGreetingsFull = &goodbyeError{Code: proto.GoodbyeFull, Text: fmt.Sprintf("as many connections as the gateway welcomes at once (%d)", greetings)}
 
 // turnAway says goodbye on a connection that was never taken, and closes it when the peer has had time to read that. A new
 // connection has room for the goodbye.
-func turnAway(conn net.Conn, g *GoodbyeError) {
+func turnAway(conn net.Conn, g *goodbyeError) {
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	time.AfterFunc(lingerTime, func() { _ = conn.Close() })
 	_, _ = conn.Write(proto.AppendGoodbye(nil, proto.Goodbye{Code: g.Code, Text: g.Text}))
@@ -164,7 +164,43 @@ func (c *connection) receive(k *link, src []byte) (consumed, need int, err error
 		return 0, 0, fmt.Errorf("%w: bytes before the welcome", proto.ErrMalformed)
 	}
 	c.hello.Store(true)
-	return size, 0, c.gateway.admit(c, hello)
+	if c.gateway.config.Admit == nil {
+		return size, 0, c.gateway.admit(c, hello)
+	}
+	c.gateway.running.Go(func() { c.ask(hello) })
+	return size, 0, nil
+}
+
+// ask lets the user's code decide about a hello, off the event loop.
+func (c *connection) ask(hello proto.Hello) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.gateway.config.HandshakeTimeout)
+	defer cancel()
+	ended := c.link.whenEnded()
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := c.gateway.config.Admit(ctx, Client{RemoteAddr: c.remote, Resumes: hello.Resume})
+	if err != nil {
+		c.fail(refusalOf(err))
+	} else if err := c.gateway.admit(c, hello); err != nil {
+		c.fail(err)
+	}
+}
+
+// refusalOf returns the goodbye for a client that GatewayConfig.Admit has refused.
+func refusalOf(err error) *goodbyeError {
+	code := proto.GoodbyeNotAllowed
+	switch {
+	case errors.Is(err, ErrFull):
+		code = proto.GoodbyeFull
+	case errors.Is(err, ErrDraining):
+		code = proto.GoodbyeDraining
+	}
+	return &goodbyeError{Code: code, Text: err.Error()}
 }
 
 // fail ends a connection because of what has arrived.

@@ -32,14 +32,14 @@ type resumption struct {
 // admit finds or makes the handler that a hello is for, and gives it the connection.
 func (g *Gateway) admit(c *connection, hello proto.Hello) error {
 	if hello.MinVersion > proto.Version || hello.MaxVersion < proto.Version {
-		return &GoodbyeError{Code: proto.GoodbyeVersion, Text: fmt.Sprintf("this gateway speaks version %d", proto.Version)}
+		return &goodbyeError{Code: proto.GoodbyeVersion, Text: fmt.Sprintf("this gateway speaks version %d", proto.Version)}
 	}
 	if hello.Clock > proto.MaxClock {
 		return fmt.Errorf("%w: clock %d of the hello", proto.ErrMalformed, hello.Clock)
 	}
 	for _, e := range hello.Extensions {
 		if e.Critical() {
-			return &GoodbyeError{Code: proto.GoodbyeNotAllowed, Text: fmt.Sprintf("extension %#x is not known here", e.Type)}
+			return &goodbyeError{Code: proto.GoodbyeNotAllowed, Text: fmt.Sprintf("extension %#x is not known here", e.Type)}
 		}
 	}
 	for {
@@ -87,15 +87,15 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 		}
 		// Its welcome never arrived, or the client has begun again.
 		g.mu.Unlock()
-		g.endHandler(old, &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "the client began this lane anew"})
+		g.endHandler(old, &goodbyeError{Code: proto.GoodbyeSuperseded, Text: "the client began this lane anew"})
 		g.mu.Lock()
 	}
 	defer g.mu.Unlock()
 	switch {
 	case g.state != gatewayServing:
-		return nil, &GoodbyeError{Code: proto.GoodbyeDraining, Text: "gateway is about to stop"}
+		return nil, &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway is about to stop"}
 	case len(g.handlers) >= g.config.MaxHandlers:
-		return nil, &GoodbyeError{Code: proto.GoodbyeFull,
+		return nil, &goodbyeError{Code: proto.GoodbyeFull,
 			Text: fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers)}
 	}
 	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
@@ -116,10 +116,10 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 }
 
 // errStale refuses a hello that was overtaken by a later one of its lane.
-var errStale = &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "a later hello of this lane came first"}
+var errStale = &goodbyeError{Code: proto.GoodbyeSuperseded, Text: "a later hello of this lane came first"}
 
 // errNotProven refuses a hello for a lane of somebody else's.
-var errNotProven = &GoodbyeError{Code: proto.GoodbyeNotAllowed, Text: "the hello does not prove to be of the lane's client"}
+var errNotProven = &goodbyeError{Code: proto.GoodbyeNotAllowed, Text: "the hello does not prove to be of the lane's client"}
 
 // begunBy reports whether the client that says hello means this lane, and not one that it knew before.
 func (h *handler) begunBy(hello proto.Hello) bool {
@@ -215,7 +215,7 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 }
 
 func isGoodbye(err error) bool {
-	var g *GoodbyeError
+	var g *goodbyeError
 	return errors.As(err, &g)
 }
 
@@ -299,7 +299,7 @@ func (g *Gateway) settle(h *handler) {
 }
 
 // errLaneEnded refuses a hello whose lane has ended while it waited for the lane's connection to be let go of.
-var errLaneEnded = &GoodbyeError{Code: proto.GoodbyeSuperseded, Text: "the lane has just ended: begin it anew"}
+var errLaneEnded = &goodbyeError{Code: proto.GoodbyeSuperseded, Text: "the lane has just ended: begin it anew"}
 
 // settleLost decides what becomes of a handler whose connection has ended with err. The caller holds exchange.mu.
 func (g *Gateway) settleLost(h *handler, err error) {

@@ -61,7 +61,7 @@ func (g *Gateway) sweepOnce(now int64) {
 	}
 	g.mu.Unlock()
 	for _, c := range mute {
-		c.refuse(fmt.Errorf("no hello within %v: %w", g.config.HandshakeTimeout, ErrIdle))
+		c.refuse(fmt.Errorf("no hello within %v: %w", g.config.HandshakeTimeout, errIdle))
 	}
 	for _, s := range parting {
 		g.partSilent(s)
@@ -92,6 +92,6 @@ func (g *Gateway) expire(h *handler, now int64) {
 	g.mu.Unlock()
 	if !back {
 		g.log.Info("session expired", "remote", h.peer())
-		g.endLocked(h, fmt.Errorf("session stayed away: %w", ErrIdle))
+		g.endLocked(h, fmt.Errorf("session stayed away: %w", errIdle))
 	}
 }

@@ -71,7 +71,7 @@ func (h *handler) frame(f proto.Frame) error {
 		if err != nil {
 			return err
 		}
-		return &GoodbyeError{Code: g.Code, Text: g.Text}
+		return &goodbyeError{Code: g.Code, Text: g.Text}
 	}
 	if f.Skippable() {
 		return nil
@@ -112,7 +112,7 @@ func (h *handler) tasks(payload []byte) error {
 		return h.refuseAll(b, refusal)
 	}
 	if h.frames.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
-		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
+		return h.refuseAll(b, &StatusError{Status: proto.StatusBusy})
 	}
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
@@ -129,7 +129,7 @@ func (h *handler) tasks(payload []byte) error {
 		h.timers.add(&b.timer, b.deadline, b)
 	}
 	if err := h.queue.Submit(b); err != nil {
-		return h.refuseAll(b, &Failure{Status: proto.StatusBusy})
+		return h.refuseAll(b, &StatusError{Status: proto.StatusBusy})
 	}
 	return nil
 }
@@ -180,11 +180,11 @@ func (h *handler) admit(b *batch) error {
 func (h *handler) refusal(sub *subroutine, name []byte, shape Shape) error {
 	switch {
 	case h.gateway.draining.Load():
-		return &Failure{Status: proto.StatusDraining}
+		return &StatusError{Status: proto.StatusDraining}
 	case sub == nil:
-		return &Failure{Status: proto.StatusUnknownSubroutine, Text: string(name)}
+		return &StatusError{Status: proto.StatusUnknownSubroutine, Text: string(name)}
 	case sub.info.Shape != shape:
-		return &Failure{Code: proto.CodeWrongShape, Text: fmt.Sprintf("%s is a %s, not a %s", name, sub.info.Shape, shape)}
+		return &StatusError{Code: proto.CodeWrongShape, Text: fmt.Sprintf("%s is a %s, not a %s", name, sub.info.Shape, shape)}
 	}
 	return nil
 }
@@ -384,7 +384,7 @@ func encodeError(err error) (status Status, body []byte) {
 			status, body = StatusPanicked, proto.AppendError(nil, proto.Error{Text: panicText(v)})
 		}
 	}()
-	var f *Failure
+	var f *StatusError
 	if errors.As(err, &f) {
 		status := f.Status
 		if status == StatusOK || status == StatusLost || status > StatusNotAllowed { // those do not cross the wire

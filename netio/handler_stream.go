@@ -36,11 +36,11 @@ func (h *handler) openStream(payload []byte) error {
 	refusal := h.refusal(sub, o.Name, Shape(o.Shape.String()))
 	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
 		h.gateway.counters.streams.Add(-1)
-		refusal = &Failure{Status: proto.StatusBusy, Text: "too many streams"}
+		refusal = &StatusError{Status: proto.StatusBusy, Text: "too many streams"}
 	}
 	if refusal == nil && h.openRunning >= h.gateway.config.Streams { // ids are free again when their streams are aborted
 		h.gateway.counters.streams.Add(-1)
-		refusal = &Failure{Status: proto.StatusBusy, Text: "as many streams as one connection may have, some of them aborted, still run"}
+		refusal = &StatusError{Status: proto.StatusBusy, Text: "as many streams as one connection may have, some of them aborted, still run"}
 	}
 	if refusal != nil {
 		s.cancel(refusal)
@@ -87,7 +87,7 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 			err = errors.New(panicText(v))
 		}
 		if status == StatusPanicked {
-			err = &Failure{Status: StatusPanicked, Text: err.Error()}
+			err = &StatusError{Status: StatusPanicked, Text: err.Error()}
 		}
 		if s.ctx.Err() != nil {
 			s.stopped() // that is how it ends, whatever the subroutine made of it
@@ -95,7 +95,7 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 		if err != nil { // here, as the error's methods are foreign code
 			status, body := encodeError(err)
 			e, _ := proto.ParseError(body)
-			err = &Failure{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
+			err = &StatusError{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
 		}
 		h.mu.Lock()
 		h.openRunning-- // before the client learns that it may open another one
@@ -137,9 +137,9 @@ func (s *Stream) stopped() {
 	cause := context.Cause(s.ctx)
 	switch {
 	case errors.Is(cause, ErrTimeout), errors.Is(cause, context.DeadlineExceeded):
-		s.finish(nil, &Failure{Status: StatusTimeout})
+		s.finish(nil, &StatusError{Status: StatusTimeout})
 	default:
-		s.finish(nil, &Failure{Status: StatusCanceled})
+		s.finish(nil, &StatusError{Status: StatusCanceled})
 	}
 }
 

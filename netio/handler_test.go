@@ -131,7 +131,7 @@ func TestHandlerStatuses(t *testing.T) {
 	g.HandleBatch("table", table.runBatch)
 	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return nil })
 	g.HandleCall("own", func(context.Context, []byte) ([]byte, error) {
-		return nil, fmt.Errorf("wrapped: %w", &Failure{Status: StatusNotAllowed, Code: 4711, Text: "not you", Details: []byte("why")})
+		return nil, fmt.Errorf("wrapped: %w", &StatusError{Status: StatusNotAllowed, Code: 4711, Text: "not you", Details: []byte("why")})
 	})
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 2<<20), nil })
 	g.HandleTask("panicking task", func(*Task) { panic("oh no") })

@@ -9,9 +9,9 @@ import (
 )
 
 // saidGoodbye is the error of a handshake to which the peer has said goodbye.
-type saidGoodbye struct{ *GoodbyeError }
+type saidGoodbye struct{ *goodbyeError }
 
-func (s saidGoodbye) Unwrap() error { return s.GoodbyeError }
+func (s saidGoodbye) Unwrap() error { return s.goodbyeError }
 
 // heardGoodbye reports whether err is a goodbye that the peer has said in a handshake.
 func heardGoodbye(err error) bool {
@@ -48,7 +48,7 @@ func parseHandshake(src []byte, want proto.Kind) (payload []byte, size, need int
 		if err != nil {
 			return nil, 0, 0, err
 		}
-		return nil, 0, 0, saidGoodbye{&GoodbyeError{Code: bye.Code, Text: bye.Text}}
+		return nil, 0, 0, saidGoodbye{&goodbyeError{Code: bye.Code, Text: bye.Text}}
 	}
 	return payload, size, 0, nil
 }

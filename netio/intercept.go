@@ -89,7 +89,7 @@ func (g *Gateway) runOpen(s *Stream, sub *subroutine, argument []byte) ([]byte, 
 	if len(g.config.Interceptors) == 0 {
 		return sub.open(s.ctx, argument, s)
 	}
-	info := &CallInfo{Subroutine: sub.info.Name, Shape: sub.info.Shape, Body: argument, Remote: Peer(s.ctx)}
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: sub.info.Shape, Body: argument, Remote: RemoteAddr(s.ctx)}
 	return intercept(s.ctx, g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		return sub.open(ctx, c.Body, s)
 	})

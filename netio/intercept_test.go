@@ -34,7 +34,7 @@ func TestInterceptMapAndStream(t *testing.T) {
 		var got []string
 		refused := 0
 		items := slices.Values([][]byte{[]byte("1"), []byte("2"), []byte("3"), []byte("4")})
-		for r, err := range s.MapWith(testContext(t), "echo", items, MapOptions{Ordered: ordered, Batch: 3}) {
+		for r, err := range s.Map(testContext(t), "echo", items, &MapOptions{Ordered: ordered, Batch: 3}) {
 			switch {
 			case errors.Is(err, ErrNotAllowed) && r.Index == 2:
 				refused++
@@ -85,7 +85,7 @@ func TestInterceptMapBreak(t *testing.T) {
 		},
 	}}
 	s := dial(t, g.URLs()[0], &c)
-	for range s.Map(testContext(t), "wait", numbered(5000)) {
+	for range s.Map(testContext(t), "wait", numbered(5000), nil) {
 		break
 	}
 	eventually(t, "what was under way is cancelled", func() bool { st := g.Stats(); return st.Running == 0 && st.Queued == 0 })

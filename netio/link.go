@@ -151,7 +151,7 @@ func (k *link) arrived(src []byte, r receiver) error {
 		return nil
 	}
 	if len(k.in.b) > max(mostBehind, 2*k.need) {
-		return fmt.Errorf("%w: %d bytes wait to be expanded", ErrSlow, len(k.in.b))
+		return fmt.Errorf("%w: %d bytes wait to be expanded", errSlow, len(k.in.b))
 	}
 	consumed, need, err := r.receive(k, k.in.b)
 	if err != nil {

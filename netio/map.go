@@ -60,20 +60,17 @@ type MapOptions struct {
 
 // Map calls a subroutine for each item and yields the results as they finish, each with its own error or nil. Items are
 // pulled as fast as the gateway takes them, at most 1,024 or 256 KiB ahead, so they need not be in memory; each must not
-// change any more. Breaking the loop, or the end of ctx, cancels what is under way; after the end of ctx, the items that
-// were handed out are still yielded, with their status. Map waits for the iterator of the items to return.
-func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte]) iter.Seq2[Result, error] {
-	return s.MapWith(ctx, name, items, MapOptions{})
-}
-
-// MapWith is Map with options.
-func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte], o MapOptions) iter.Seq2[Result, error] {
-	o.Batch = max(1, o.Batch)
+// change any more. Nil options are the defaults. Breaking the loop, or the end of ctx, cancels what is under way; after the
+// end of ctx, the items that were handed out are still yielded, with their status. Map waits for the iterator of the items
+// to return.
+func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte], options *MapOptions) iter.Seq2[Result, error] {
+	o, err := options.settle(len(s.lanes))
 	o.OnRestart = s.policyFor(ctx, o.OnRestart)
-	o.InFlight = max(o.Batch, orDefault(o.InFlight, 65536*len(s.lanes)))
-	o.Bytes = orDefault(o.Bytes, 64<<20)
 	return func(yield func(Result, error) bool) {
-		if err := checkName(name); err != nil {
+		if err == nil {
+			err = checkName(name)
+		}
+		if err != nil {
 			yield(Result{}, err)
 			return
 		}
@@ -109,6 +106,21 @@ func (s *Swarm) MapWith(ctx context.Context, name string, items iter.Seq[[]byte]
 			m.yieldAll(yield)
 		}
 	}
+}
+
+// settle returns the options with their defaults in place of what is not set.
+func (given *MapOptions) settle(lanes int) (o MapOptions, err error) {
+	if given != nil {
+		o = *given
+	}
+	var s settings
+	setting(&s, "Batch", &o.Batch, 1)
+	setting(&s, "InFlight", &o.InFlight, 65536*lanes)
+	o.InFlight = max(o.InFlight, o.Batch)
+	setting(&s, "Bytes", &o.Bytes, 64<<20)
+	setting(&s, "Timeout", &o.Timeout, 0)
+	setting(&s, "Retries", &o.Retries, 0)
+	return o, s.err
 }
 
 // mapRun is one Map under way. Its feeder pulls items and hands them to lanes (map_feed.go); the lanes' readers settle

@@ -48,7 +48,7 @@ func TestMapBacklogIsBoundedByBytes(t *testing.T) {
 				}()
 			}
 			taken := 0
-			for r, err := range s.MapWith(testContext(t), "large", repeat(n), MapOptions{Ordered: ordered, Bytes: 1 << 20}) {
+			for r, err := range s.Map(testContext(t), "large", repeat(n), &MapOptions{Ordered: ordered, Bytes: 1 << 20}) {
 				if taken == 0 && !ordered {
 					if got := standsStill(&ran); got > 200 {
 						t.Errorf("%d tasks have run, and one answer is taken", got)
@@ -73,13 +73,13 @@ func TestMapOrderedBacklogAndRetry(t *testing.T) {
 	var tries atomic.Int64
 	g.HandleCall("late", func(_ context.Context, in []byte) ([]byte, error) {
 		if string(in) == "0" && tries.Add(1) <= 2 {
-			return nil, &Failure{Status: StatusBusy}
+			return nil, &StatusError{Status: StatusBusy}
 		}
 		return make([]byte, size), nil
 	})
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 2})
 	next := 0
-	for r, err := range s.MapWith(testContext(t), "late", repeat(n), MapOptions{Ordered: true, Bytes: 1 << 20, Retries: 5}) {
+	for r, err := range s.Map(testContext(t), "late", repeat(n), &MapOptions{Ordered: true, Bytes: 1 << 20, Retries: 5}) {
 		if r.Index != next || err != nil || len(r.Body) != size || r.Index == 0 && r.Attempt != 3 {
 			t.Fatalf("%d in place of %d, attempt %d: %v", r.Index, next, r.Attempt, err)
 		}
@@ -95,7 +95,7 @@ func TestMapBacklogIsLeft(t *testing.T) {
 	g := startGateway(t, GatewayConfig{SendBuffer: 1})
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 100_000), nil })
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
-	for range s.MapWith(testContext(t), "large", repeat(1000), MapOptions{Bytes: 1}) {
+	for range s.Map(testContext(t), "large", repeat(1000), &MapOptions{Bytes: 1}) {
 		eventually(t, "acks are kept back", func() bool { return s.lanes[0].holders.Load() == 1 })
 		break
 	}
@@ -156,12 +156,12 @@ func TestMapResultTimes(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	s := dial(t, g.URLs()[0], nil)
 	before := time.Now().Add(-time.Second)
-	for r, err := range s.Map(testContext(t), "echo", repeat(10)) {
+	for r, err := range s.Map(testContext(t), "echo", repeat(10), nil) {
 		if err != nil || r.Attempt != 1 || r.Start().Before(before) || r.End().Sub(r.Start()) != r.Elapsed || r.End().After(time.Now().Add(time.Second)) {
 			t.Errorf("%+v, %v: from %v to %v", r, err, r.Start(), r.End())
 		}
 	}
-	if workers, err := s.Workers(testContext(t)); err != nil || workers != 1024 {
+	if workers, err := s.GatewayWorkers(testContext(t)); err != nil || workers != 1024 {
 		t.Errorf("%d workers, %v", workers, err)
 	}
 }
@@ -182,7 +182,7 @@ func TestCancelWhileGatewayIsAway(t *testing.T) {
 		}
 	}
 	go func() {
-		for r, err := range s.Map(ctx, "wait", items) {
+		for r, err := range s.Map(ctx, "wait", items, nil) {
 			ended <- fmt.Errorf("%d: %w", r.Index, err)
 		}
 		close(ended)

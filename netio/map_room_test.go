@@ -17,7 +17,7 @@ func TestMapBatchBesideLongCall(t *testing.T) {
 	held := s.Go(long, "wait", nil)
 	eventually(t, "the long call is there", func() bool { return g.Stats().Tasks == 1 })
 	n := 0
-	for r, err := range s.MapWith(testContext(t), "echo", repeat(16), MapOptions{Batch: 8}) {
+	for r, err := range s.Map(testContext(t), "echo", repeat(16), &MapOptions{Batch: 8}) {
 		if err != nil {
 			t.Errorf("item %d: %v", r.Index, err)
 		}
@@ -38,7 +38,7 @@ func TestMapTimeoutLeavesWaitOut(t *testing.T) {
 		return nil, nil
 	})
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
-	for r, err := range s.MapWith(testContext(t), "slow", repeat(4), MapOptions{Timeout: 500 * time.Millisecond}) {
+	for r, err := range s.Map(testContext(t), "slow", repeat(4), &MapOptions{Timeout: 500 * time.Millisecond}) {
 		if err != nil {
 			t.Errorf("item %d after %v: %v", r.Index, r.Elapsed, err)
 		}
@@ -55,7 +55,7 @@ func TestMapCancelOutlivesGateway(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		var last error
-		for _, err := range s.Map(ctx, "wait", repeat(1)) {
+		for _, err := range s.Map(ctx, "wait", repeat(1), nil) {
 			last = err
 		}
 		done <- last

@@ -19,7 +19,7 @@ func TestMapAsFinished(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
 			const n = 500
 			seen := make([]bool, n)
-			for r, err := range s.MapWith(testContext(t), "echo", repeat(n), o) {
+			for r, err := range s.Map(testContext(t), "echo", repeat(n), &o) {
 				if err != nil || string(r.Body) != fmt.Sprint(r.Index) || seen[r.Index] || r.Elapsed <= 0 {
 					t.Fatalf("%+v, %v; seen %v", r, err, seen[r.Index])
 				}
@@ -31,7 +31,7 @@ func TestMapAsFinished(t *testing.T) {
 		})
 	}
 	var order []int
-	for r, err := range s.Map(testContext(t), "table", repeat(2)) {
+	for r, err := range s.Map(testContext(t), "table", repeat(2), nil) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -41,7 +41,7 @@ func TestMapAsFinished(t *testing.T) {
 		t.Errorf("the fast one did not come first: %v", order)
 	}
 	var errs []error
-	for _, err := range s.Map(testContext(t), "table", repeat(4)) {
+	for _, err := range s.Map(testContext(t), "table", repeat(4), nil) {
 		errs = append(errs, err)
 	}
 	unknown := 0
@@ -53,10 +53,10 @@ func TestMapAsFinished(t *testing.T) {
 	if len(errs) != 4 || unknown != 2 {
 		t.Errorf("errors are %v", errs)
 	}
-	for range s.Map(testContext(t), "echo", repeat(0)) {
+	for range s.Map(testContext(t), "echo", repeat(0), nil) {
 		t.Error("no items, one result")
 	}
-	for _, err := range s.Map(testContext(t), "", repeat(1)) {
+	for _, err := range s.Map(testContext(t), "", repeat(1), nil) {
 		if !errors.Is(err, ErrUnknownSubroutine) {
 			t.Errorf("error is %v", err)
 		}
@@ -71,7 +71,7 @@ func TestMapOrdered(t *testing.T) {
 	})
 	s := dial(t, g.URLs()[0], nil)
 	next := 0
-	for r, err := range s.MapWith(testContext(t), "uneven", repeat(1000), MapOptions{Ordered: true, InFlight: 50, Batch: 3}) {
+	for r, err := range s.Map(testContext(t), "uneven", repeat(1000), &MapOptions{Ordered: true, InFlight: 50, Batch: 3}) {
 		if err != nil || r.Index != next || string(r.Body) != fmt.Sprint(next) {
 			t.Fatalf("%+v, %v in place of %d", r, err, next)
 		}
@@ -100,7 +100,7 @@ func TestMapMillionItems(t *testing.T) {
 			}
 		}
 	}
-	for r, err := range s.MapWith(testContext(t), "echo", items, MapOptions{Batch: 64, InFlight: inFlight}) {
+	for r, err := range s.Map(testContext(t), "echo", items, &MapOptions{Batch: 64, InFlight: inFlight}) {
 		if err != nil || r.Body[0] != byte(r.Index) || r.Body[1] != byte(r.Index>>8) {
 			t.Fatalf("%+v, %v", r, err)
 		}
@@ -132,7 +132,7 @@ func TestMapInputDoesNotRunAheadOfSlowGateway(t *testing.T) {
 	done := make(chan int, 1)
 	go func() {
 		got := 0
-		for range s.Map(testContext(t), "held", items) {
+		for range s.Map(testContext(t), "held", items, nil) {
 			got++
 		}
 		done <- got
@@ -154,7 +154,7 @@ func TestMapBatchAboveWindow(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Window: 4, WindowBytes: 100})
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
 	n := 0
-	for r, err := range s.MapWith(testContext(t), "echo", repeat(100), MapOptions{Batch: 16}) {
+	for r, err := range s.Map(testContext(t), "echo", repeat(100), &MapOptions{Batch: 16}) {
 		if err != nil || string(r.Body) != fmt.Sprint(r.Index) {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -164,7 +164,7 @@ func TestMapBatchAboveWindow(t *testing.T) {
 		t.Errorf("%d results", n)
 	}
 	wide := slices.Values([][]byte{make([]byte, 90), make([]byte, 90), make([]byte, 10), make([]byte, 60)})
-	for r, err := range s.MapWith(testContext(t), "echo", wide, MapOptions{Batch: 4}) {
+	for r, err := range s.Map(testContext(t), "echo", wide, &MapOptions{Batch: 4}) {
 		if err != nil {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -180,7 +180,7 @@ func TestMapTimeoutCountsFromSending(t *testing.T) {
 	})
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
 	n := 0
-	for r, err := range s.MapWith(testContext(t), "slow", repeat(400), MapOptions{Timeout: time.Second}) {
+	for r, err := range s.Map(testContext(t), "slow", repeat(400), &MapOptions{Timeout: time.Second}) {
 		if err != nil {
 			t.Fatalf("item %d: %v", r.Index, err)
 		}
@@ -200,7 +200,7 @@ func TestMapTooLargeItemFailsAlone(t *testing.T) {
 			items = append(items, make([]byte, 100+i%5/4*10_000))
 		}
 		good, bad := 0, 0
-		for r, err := range s.MapWith(testContext(t), "echo", slices.Values(items), MapOptions{Batch: batch}) {
+		for r, err := range s.Map(testContext(t), "echo", slices.Values(items), &MapOptions{Batch: batch}) {
 			switch {
 			case err == nil && r.Index%5 != 4:
 				good++
@@ -233,7 +233,7 @@ func TestMapBreakCancels(t *testing.T) {
 			for i := 0; yield(fmt.Append(nil, i)); i++ {
 			}
 		}
-		for r, err := range s.MapWith(testContext(t), "first", items, MapOptions{Ordered: ordered, InFlight: 100}) {
+		for r, err := range s.Map(testContext(t), "first", items, &MapOptions{Ordered: ordered, InFlight: 100}) {
 			if r.Index != 0 || err != nil {
 				t.Errorf("%+v, %v", r, err)
 			}
@@ -262,7 +262,7 @@ func TestMapContextEnds(t *testing.T) {
 				}
 			}
 		}
-		for _, err := range s.MapWith(ctx, "wait", items, MapOptions{Ordered: ordered, Batch: 4}) {
+		for _, err := range s.Map(ctx, "wait", items, &MapOptions{Ordered: ordered, Batch: 4}) {
 			if !errors.Is(err, ErrCanceled) {
 				t.Errorf("error is %v", err)
 			}
@@ -274,7 +274,7 @@ func TestMapContextEnds(t *testing.T) {
 		cancel()
 	}
 	n := 0
-	for _, err := range s.MapWith(testContext(t), "wait", repeat(20), MapOptions{Timeout: 20 * time.Millisecond}) {
+	for _, err := range s.Map(testContext(t), "wait", repeat(20), &MapOptions{Timeout: 20 * time.Millisecond}) {
 		if !errors.Is(err, ErrTimeout) {
 			t.Errorf("error is %v", err)
 		}
@@ -293,7 +293,7 @@ func TestMapItemsPanic(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		n := 0
-		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); runtime.Goexit() }) {
+		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); runtime.Goexit() }, nil) {
 			n++
 		}
 		ended <- n
@@ -307,7 +307,7 @@ func TestMapItemsPanic(t *testing.T) {
 				t.Errorf("recovered %v", v)
 			}
 		}()
-		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); panic("no more items") }) {
+		for range s.Map(testContext(t), "echo", func(yield func([]byte) bool) { yield(nil); panic("no more items") }, nil) {
 		}
 		t.Error("it went by")
 	}()

@@ -64,7 +64,7 @@ func TestReconnectManyCutsEachCallRunsOnce(t *testing.T) {
 		}
 	})
 	answered := 0
-	for r, err := range s.MapWith(testContext(t), "count", repeat(n), MapOptions{Batch: 5, InFlight: 200}) {
+	for r, err := range s.Map(testContext(t), "count", repeat(n), &MapOptions{Batch: 5, InFlight: 200}) {
 		want := fmt.Sprint(r.Index)
 		if err != nil || len(r.Body) != len(want)+r.Index%500 || string(r.Body[:len(want)]) != want {
 			t.Fatalf("%d: %d bytes, %v", r.Index, len(r.Body), err)
@@ -288,7 +288,7 @@ func TestReconnectDeadlineWhileAway(t *testing.T) {
 	p.cut()
 	eventually(t, "the connection is away", func() bool { return s.Connected() == 0 })
 	n := 0
-	for _, err := range s.MapWith(testContext(t), "echo", repeat(3), MapOptions{Timeout: 10 * time.Millisecond}) {
+	for _, err := range s.Map(testContext(t), "echo", repeat(3), &MapOptions{Timeout: 10 * time.Millisecond}) {
 		if !errors.Is(err, ErrTimeout) {
 			t.Errorf("error is %v", err)
 		}

@@ -79,7 +79,7 @@ func TestRestartPolicyOfEachCall(t *testing.T) {
 	}
 	mapped := func(ctx context.Context, o MapOptions) func() outcome {
 		return func() (last outcome) {
-			for r, err := range s.MapWith(ctx, "held", one, o) {
+			for r, err := range s.Map(ctx, "held", one, &o) {
 				last = outcome{string(r.Body), err}
 			}
 			return last
@@ -152,7 +152,7 @@ func rolling(t *testing.T, policy RestartPolicy, restart func(r *dynasty), mayRu
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		l.take(t, s.MapWith(testContext(t), "count", items, MapOptions{Batch: 16}))
+		l.take(t, s.Map(testContext(t), "count", items, &MapOptions{Batch: 16}))
 	}()
 	for range restarts {
 		select {
@@ -262,7 +262,7 @@ func TestRefusalCrossesCancel(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		var last error
-		for _, err := range s.Map(ctx, "x", repeat(1)) {
+		for _, err := range s.Map(ctx, "x", repeat(1), nil) {
 			last = err
 		}
 		done <- last

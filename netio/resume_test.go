@@ -276,9 +276,9 @@ func TestResumePeer(t *testing.T) {
 		for {
 			select {
 			case <-stop:
-				return []byte(Peer(ctx)), nil
+				return []byte(RemoteAddr(ctx)), nil
 			default:
-				_ = Peer(ctx)
+				_ = RemoteAddr(ctx)
 			}
 		}
 	})

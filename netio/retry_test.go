@@ -38,17 +38,17 @@ func TestMapRetries(t *testing.T) {
 		want    Status
 		tries   int32
 	}{
-		{"busy", MapOptions{Retries: 2}, &Failure{Status: StatusBusy}, StatusOK, 3},
-		{"draining", MapOptions{Retries: 2}, &Failure{Status: StatusDraining}, StatusOK, 3},
+		{"busy", MapOptions{Retries: 2}, &StatusError{Status: StatusBusy}, StatusOK, 3},
+		{"draining", MapOptions{Retries: 2}, &StatusError{Status: StatusDraining}, StatusOK, 3},
 		{"timeout", MapOptions{Retries: 2}, context.DeadlineExceeded, StatusOK, 3},
-		{"too few", MapOptions{Retries: 1}, &Failure{Status: StatusBusy}, StatusBusy, 2},
-		{"none", MapOptions{}, &Failure{Status: StatusBusy}, StatusBusy, 1},
+		{"too few", MapOptions{Retries: 1}, &StatusError{Status: StatusBusy}, StatusBusy, 2},
+		{"none", MapOptions{}, &StatusError{Status: StatusBusy}, StatusBusy, 1},
 		{"failed", MapOptions{Retries: 5}, errors.New("no"), StatusFailed, 1},
 		{"failed, asked for", MapOptions{Retries: 2, RetryFailed: true}, errors.New("no"), StatusOK, 3},
 		{"unknown task", MapOptions{Retries: 5, RetryFailed: true}, ErrUnknownTask, StatusUnknownTask, 1},
-		{"not allowed", MapOptions{Retries: 5, RetryFailed: true}, &Failure{Status: StatusNotAllowed}, StatusNotAllowed, 1},
+		{"not allowed", MapOptions{Retries: 5, RetryFailed: true}, &StatusError{Status: StatusNotAllowed}, StatusNotAllowed, 1},
 		{"canceled", MapOptions{Retries: 5, RetryFailed: true}, context.Canceled, StatusCanceled, 1},
-		{"ordered", MapOptions{Retries: 2, Ordered: true}, &Failure{Status: StatusBusy}, StatusOK, 3},
+		{"ordered", MapOptions{Retries: 2, Ordered: true}, &StatusError{Status: StatusBusy}, StatusOK, 3},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestMapRetries(t *testing.T) {
 				return nil, nil
 			})
 			s := dial(t, g.URLs()[0], &SwarmConfig{})
-			if got := outcomes(s.MapWith(testContext(t), "sick", numbered(1), c.options)); len(got) != 1 || got[c.want] != 1 {
+			if got := outcomes(s.Map(testContext(t), "sick", numbered(1), &c.options)); len(got) != 1 || got[c.want] != 1 {
 				t.Errorf("ended as %v, want %v", got, c.want)
 			}
 			if got := tries.Load(); got != c.tries {
@@ -78,10 +78,10 @@ func TestRetryBudget(t *testing.T) {
 	var tries atomic.Int32
 	g.HandleCall("sick", func(context.Context, []byte) ([]byte, error) {
 		tries.Add(1)
-		return nil, &Failure{Status: StatusBusy}
+		return nil, &StatusError{Status: StatusBusy}
 	})
 	s := dial(t, g.URLs()[0], nil)
-	got := outcomes(s.MapWith(testContext(t), "sick", numbered(n), MapOptions{Retries: 3, Batch: 16}))
+	got := outcomes(s.Map(testContext(t), "sick", numbered(n), &MapOptions{Retries: 3, Batch: 16}))
 	if got[StatusBusy] != n || len(got) != 1 {
 		t.Errorf("ended as %v", got)
 	}
@@ -96,20 +96,20 @@ func TestRetriesEndWithTheirMap(t *testing.T) {
 	var tries atomic.Int32
 	g.HandleCall("sick", func(context.Context, []byte) ([]byte, error) {
 		tries.Add(1)
-		return nil, &Failure{Status: StatusBusy}
+		return nil, &StatusError{Status: StatusBusy}
 	})
 	s := dial(t, g.URLs()[0], nil)
 	ctx, cancel := context.WithCancel(testContext(t))
 	time.AfterFunc(20*time.Millisecond, cancel)
 	begun := time.Now()
-	got := outcomes(s.MapWith(ctx, "sick", numbered(20), MapOptions{Retries: 1000}))
+	got := outcomes(s.Map(ctx, "sick", numbered(20), &MapOptions{Retries: 1000}))
 	if got[StatusBusy]+got[StatusCanceled] != 20 {
 		t.Errorf("ended as %v", got)
 	}
 	if took := time.Since(begun); took > patience/2 {
 		t.Errorf("it took %v", took)
 	}
-	for range s.MapWith(testContext(t), "echo", numbered(20), MapOptions{Retries: 3}) {
+	for range s.Map(testContext(t), "echo", numbered(20), &MapOptions{Retries: 3}) {
 		break
 	}
 }
@@ -122,11 +122,11 @@ func TestRetryWhenUnreachable(t *testing.T) {
 	p.retarget("tcp://127.0.0.1:1")
 	p.cutAll()
 	eventually(t, "it is given up", func() bool { best, _ := s.pick(); return best == nil })
-	if got := outcomes(s.MapWith(testContext(t), "echo", numbered(3), MapOptions{Retries: 1})); got[StatusFailed] != 3 {
+	if got := outcomes(s.Map(testContext(t), "echo", numbered(3), &MapOptions{Retries: 1})); got[StatusFailed] != 3 {
 		t.Errorf("without a gateway they ended as %v", got)
 	}
 	p.retarget(g.URLs()[0])
-	if got := outcomes(s.MapWith(testContext(t), "echo", numbered(3), MapOptions{Retries: 20})); got[StatusOK] != 3 {
+	if got := outcomes(s.Map(testContext(t), "echo", numbered(3), &MapOptions{Retries: 20})); got[StatusOK] != 3 {
 		t.Errorf("with one they ended as %v", got)
 	}
 }

@@ -80,7 +80,7 @@ func (s *simulation) startGateway() {
 		s.held[i] = t
 	})
 	s.handleStreams(g)
-	config, err := g.GatewayConfig.settle()
+	config, err := g.given.settle()
 	if err != nil {
 		s.t.Fatal(err)
 	}

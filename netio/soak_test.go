@@ -95,7 +95,7 @@ func soakRate(t testing.TB, n, faults int, plan faultPlan, c SwarmConfig) float6
 	soakUntil(p, faults, func() {
 		l := newLedger(n)
 		g.HandleCall("count", l.run)
-		l.take(t, s.MapWith(context.Background(), "count", l.items, MapOptions{Batch: 16, InFlight: 16 << 10}))
+		l.take(t, s.Map(context.Background(), "count", l.items, &MapOptions{Batch: 16, InFlight: 16 << 10}))
 		l.check(t, false)
 		total += n
 	})

@@ -83,7 +83,7 @@ func TestSubroutineList(t *testing.T) {
 	g.HandleSend("store", func(context.Context, []byte, io.Reader) ([]byte, error) { return nil, nil })
 	g.Describe("store", "keeps it")
 	g.Describe("nobody", "is not there")
-	list, err := dial(t, g.URLs()[0], nil).List(testContext(t))
+	list, err := dial(t, g.URLs()[0], nil).GatewaySubroutines(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestRegisterMistakes(t *testing.T) {
 	if out, err := s.Call(testContext(t), "echo", []byte("there")); err != nil || string(out) != "there" {
 		t.Errorf("%q, %v", out, err)
 	}
-	if _, err := s.Stats(testContext(t)); err != nil {
+	if _, err := s.GatewayStats(testContext(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -148,7 +148,7 @@ func TestJSON(t *testing.T) {
 	g.HandleCall("square", JSON(func(_ context.Context, n int) (int, error) { return n * n, nil }))
 	g.HandleCall("count", JSON(func(_ context.Context, words []string) (map[string]int, error) {
 		if len(words) == 0 {
-			return nil, &Failure{Code: 2000, Text: "no words"}
+			return nil, &StatusError{Code: 2000, Text: "no words"}
 		}
 		m := map[string]int{}
 		for _, w := range words {
@@ -284,12 +284,12 @@ func TestInterceptorsOrder(t *testing.T) {
 func TestInterceptorRefusesChangesAndRepeats(t *testing.T) {
 	var ran atomic.Int32
 	checks := func(ctx context.Context, c *CallInfo, next Invoker) ([]byte, error) {
-		if c.Remote == "" || Peer(ctx) != c.Remote {
-			return nil, fmt.Errorf("remote %q, peer %q", c.Remote, Peer(ctx))
+		if c.Remote == "" || RemoteAddr(ctx) != c.Remote {
+			return nil, fmt.Errorf("remote %q, peer %q", c.Remote, RemoteAddr(ctx))
 		}
 		switch string(c.Body) {
 		case "refused":
-			return nil, &Failure{Status: StatusNotAllowed, Text: "not you"}
+			return nil, &StatusError{Status: StatusNotAllowed, Text: "not you"}
 		case "changed":
 			out, err := next(ctx, &CallInfo{Subroutine: c.Subroutine, Shape: c.Shape, Body: []byte("x"), Remote: c.Remote})
 			return append(out, '!'), err
@@ -365,7 +365,7 @@ func TestSubroutineErrorThatPanics(t *testing.T) {
 func TestSubroutineFailureOfNoStatus(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	g.HandleCall("call", func(_ context.Context, in []byte) ([]byte, error) {
-		return nil, &Failure{Status: Status(in[0]), Text: "text"}
+		return nil, &StatusError{Status: Status(in[0]), Text: "text"}
 	})
 	held := newGate(t)
 	g.HandleCall("held", held.pass)

@@ -39,6 +39,10 @@ type SwarmConfig struct {
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none
 
+	// Dial opens each connection, to the network ("tcp" or "unix") and address of the swarm's URL. The context ends after
+	// DialTimeout. The swarm closes the connection. Default: a net.Dialer without keep-alive, since heartbeats do better.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// OnConnection is told what happens to the connections, each on a goroutine of its own: it may be called by several at once.
 	// A connection goes on when it returns, so it should not wait for anything. Default: none.
 	OnConnection func(ConnectionEvent)
@@ -116,8 +120,11 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 		l.out.forgetful = c.NoSession
 		s.lanes = append(s.lanes, l)
 	}
-	dialer := net.Dialer{KeepAlive: -1}
-	s.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, address) }
+	open := c.Dial
+	if open == nil {
+		open = (&net.Dialer{KeepAlive: -1}).DialContext
+	}
+	s.dial = func(ctx context.Context) (net.Conn, error) { return open(ctx, network, address) }
 	return s, nil
 }
 

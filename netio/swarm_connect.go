@@ -58,8 +58,8 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 
 // endsLane reports whether the gateway forgot the lane when it said goodbye.
 func endsLane(err error) bool {
-	return isGoodbye(err) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrIdle) && !errors.Is(err, ErrSlow) &&
-		!errors.Is(err, ErrSuperseded)
+	return isGoodbye(err) && !errors.Is(err, ErrFull) && !errors.Is(err, errIdle) && !errors.Is(err, errSlow) &&
+		!errors.Is(err, errSuperseded)
 }
 
 // tried tells how the first try went.

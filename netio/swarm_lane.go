@@ -310,7 +310,7 @@ func (l *swarmLane) frame(f proto.Frame) error {
 		if err != nil {
 			return err
 		}
-		return &GoodbyeError{Code: g.Code, Text: g.Text}
+		return &goodbyeError{Code: g.Code, Text: g.Text}
 	}
 	if f.Skippable() {
 		return nil

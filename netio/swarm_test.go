@@ -139,7 +139,7 @@ func TestSwarmCallErrors(t *testing.T) {
 	g := startGateway(t, GatewayConfig{FrameLimit: 8192})
 	g.HandleTask("table", emulation{}.run)
 	g.HandleCall("own", func(context.Context, []byte) ([]byte, error) {
-		return nil, &Failure{Code: 4711, Text: "because", Details: []byte{1, 2}}
+		return nil, &StatusError{Code: 4711, Text: "because", Details: []byte{1, 2}}
 	})
 	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return nil })
 	s := dial(t, g.URLs()[0], &SwarmConfig{FrameLimit: 4096})
@@ -206,7 +206,7 @@ func TestSwarmCloseWhileCallsRun(t *testing.T) {
 	mapped := make(chan int, 1)
 	go func() {
 		n := 0
-		for _, err := range s.Map(context.Background(), "wait", repeat(100)) {
+		for _, err := range s.Map(context.Background(), "wait", repeat(100), nil) {
 			if err != nil {
 				n++
 			}

@@ -112,7 +112,7 @@ func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
 		return
 	}
 	if t.b.hopeless(monotonic(), int64(wait)) {
-		t.Finish(nil, &Failure{Status: StatusTimeout})
+		t.Finish(nil, &StatusError{Status: StatusTimeout})
 		return
 	}
 	t.result, t.err = result, err
@@ -195,7 +195,7 @@ func (b *batch) Run(i int) (held bool) {
 		return false
 	}
 	if b.h.gateway.draining.Load() { // whoever waits in the queue can run elsewhere
-		t.answer(nil, &Failure{Status: StatusDraining}, true)
+		t.answer(nil, &StatusError{Status: StatusDraining}, true)
 		b.over()
 		return false
 	}
@@ -236,7 +236,7 @@ func (b *batch) RunSome(i, n int) (held int) {
 	tasks := b.tasks[i : i+n]
 	if b.h.gateway.draining.Load() { // as in Run
 		for k := range tasks {
-			tasks[k].gather(0, nil, &Failure{Status: StatusDraining})
+			tasks[k].gather(0, nil, &StatusError{Status: StatusDraining})
 		}
 	} else {
 		b.sub.batch(tasks)
@@ -284,7 +284,7 @@ func (b *batch) Panicked(i int, value any, stack []byte) {
 	b.keep.Store(true)
 	b.h.panicked(b.sub.info.Name, "task", t.id, value, stack)
 	t.state.Store(taskFinished)
-	_, body := encodeError(&Failure{Text: panicText(value)})
+	_, body := encodeError(&StatusError{Text: panicText(value)})
 	b.h.answer(t, StatusPanicked, body, true)
 	if t.ctx != nil {
 		t.ctx.cancel(context.Canceled)

@@ -25,7 +25,7 @@ func watch(began chan<- struct{}, reports chan<- seen) CallFunc {
 		after := make(chan struct{})
 		context.AfterFunc(ctx, func() { close(after) })
 		//lint:ignore SA1029 any key will do
-		s := seen{peer: Peer(context.WithValue(ctx, "a", "b"))}
+		s := seen{peer: RemoteAddr(context.WithValue(ctx, "a", "b"))}
 		if d, ok := ctx.Deadline(); ok {
 			s.deadline = time.Until(d)
 		}

@@ -43,7 +43,7 @@ var peers = slices.Concat(answering, feeding, zmqPeers)
 // answering are those that answer tasks.
 var answering = []peer{
 	{name: "shoal-calls", about: "netio.Swarm.Call, a goroutine for each task in flight", skip: isBatch, serve: serveShoal, dial: dialShoalCalls},
-	{name: "shoal-map", about: "one netio.Swarm.MapWith", serve: serveShoal, dial: dialShoalMap},
+	{name: "shoal-map", about: "one netio.Swarm.Map", serve: serveShoal, dial: dialShoalMap},
 	{name: "floor", about: "net.Conn and bufio, a goroutine to write and one to read each connection", serve: serveFloor, dial: dialFloor},
 	{name: "floor-calls", about: "the same server, a goroutine for each task in flight", skip: isBatch, serve: serveFloor, dial: dialFloorCalls},
 	{name: "netrpc", about: "net/rpc (gob), a goroutine for each message in flight", serve: serveNetRPC, dial: dialNetRPC},

@@ -75,7 +75,7 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 	defer late.Stop()
 	total := &latency.Histogram{}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: m.load.InFlight}
-	for r, err := range m.swarm.MapWith(context.Background(), "table", m.until(&stop), options) {
+	for r, err := range m.swarm.Map(context.Background(), "table", m.until(&stop), &options) {
 		if err == nil {
 			err = checkAnswer(r.Body, 1)
 		}

@@ -42,7 +42,7 @@ func (m *shoalMap) offer(o offer) (work, error) {
 	w := work{latencies: &latency.Histogram{}}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: inFlight}
 	now, again := time.Duration(0), 0
-	for r, err := range m.swarm.MapWith(context.Background(), "table", fed.items(), options) {
+	for r, err := range m.swarm.Map(context.Background(), "table", fed.items(), &options) {
 		if err == nil {
 			err = checkAnswer(r.Body, 1)
 		}

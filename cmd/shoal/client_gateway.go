@@ -27,7 +27,7 @@ stream, send; duplex is for programs.`
 // Run prints the gateway's subroutines.
 func (c *listCommand) Run(p *process, client *clientCommand) error {
 	return client.session(p, 1, func(ctx context.Context, s *netio.Swarm) error {
-		infos, err := s.List(ctx)
+		infos, err := s.GatewaySubroutines(ctx)
 		if err != nil {
 			return err
 		}

@@ -83,7 +83,7 @@ func (r *report) run(ctx context.Context, s *netio.Swarm, name string, o netio.M
 func (r *report) inFlight(ctx context.Context, s *netio.Swarm, o netio.MapOptions) int {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	workers, err := s.Workers(ctx)
+	workers, err := s.GatewayWorkers(ctx)
 	if err != nil || workers <= 0 {
 		workers = 1024 // the default of a server; it is too busy to say, or of another release
 	}
@@ -109,7 +109,7 @@ func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, o neti
 		o.Arrived = r.logEarly
 	}
 	var done, failed int64
-	for result, err := range s.MapWith(ctx, name, r.feed.items(), o) {
+	for result, err := range s.Map(ctx, name, r.feed.items(), &o) {
 		t := r.feed.take(result.Index)
 		rec := r.record(t, &result, err)
 		if err != nil {

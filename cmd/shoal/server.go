@@ -176,7 +176,7 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, answers *t
 		select {
 		case <-ctx.Done():
 			return
-		case <-gw.StopAsked():
+		case <-gw.StopRequested():
 			return
 		case <-reload:
 			entries, err := readTable(c.Table, c.AllowDuplicates)

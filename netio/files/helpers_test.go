@@ -28,7 +28,7 @@ func serve(t *testing.T, c ServerConfig) *bench {
 	if c.Root == "" {
 		c.Root = t.TempDir()
 	}
-	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}}}
+	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
 	srv, err := Serve(gw, c)
 	must(t, err)
 	must(t, gw.Start())

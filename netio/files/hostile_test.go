@@ -134,7 +134,7 @@ func sendRecords(st *netio.Stream, kinds string) (byte, []byte, error) {
 
 // lyingGateway lists what it is told, and sends a file of one byte for each, whatever it is asked.
 func lyingGateway(t *testing.T, entries []Entry) *Client {
-	gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}}}
+	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
 	gw.HandleStream(nameList, func(_ context.Context, _ []byte, st *netio.Stream) error {
 		out := newChunkWriter(st, CompressNone, nil)
 		for i := range entries {

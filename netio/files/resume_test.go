@@ -176,7 +176,7 @@ func TestGatewayRestarts(t *testing.T) {
 	url := "tcp://" + ln.Addr().String()
 	must(t, ln.Close())
 	begin := func() (*netio.Gateway, *Server) {
-		gw := &netio.Gateway{GatewayConfig: netio.GatewayConfig{Listen: []string{url}}}
+		gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{url}})
 		srv, err := Serve(gw, ServerConfig{Root: dir, Writable: true})
 		must(t, err)
 		must(t, gw.Start())

@@ -76,7 +76,7 @@ type streamFunc = func(ctx context.Context, in []byte, st *netio.Stream) error
 func (s *Server) turnStream(fn streamFunc) streamFunc {
 	return func(ctx context.Context, in []byte, st *netio.Stream) error {
 		if len(in) > argumentMax {
-			return &netio.Failure{Code: failureWire, Text: fmt.Sprintf("argument of %d bytes, the limit is %d", len(in), argumentMax)}
+			return &netio.StatusError{Code: failureWire, Text: fmt.Sprintf("argument of %d bytes, the limit is %d", len(in), argumentMax)}
 		}
 		select {
 		case s.turns <- struct{}{}:
@@ -84,7 +84,7 @@ func (s *Server) turnStream(fn streamFunc) streamFunc {
 			select {
 			case s.waiting <- struct{}{}:
 			default:
-				return &netio.Failure{Status: netio.StatusBusy, Text: "too many transfers"}
+				return &netio.StatusError{Status: netio.StatusBusy, Text: "too many transfers"}
 			}
 			select {
 			case s.turns <- struct{}{}:
@@ -105,7 +105,7 @@ func (s *Server) turnDuplex(fn streamFunc) streamFunc { return s.writable(s.turn
 func (s *Server) writable(fn streamFunc) streamFunc {
 	return func(ctx context.Context, in []byte, st *netio.Stream) error {
 		if !s.config.Writable {
-			return &netio.Failure{Status: netio.StatusNotAllowed, Code: failureReadOnly, Text: "started without --writable"}
+			return &netio.StatusError{Status: netio.StatusNotAllowed, Code: failureReadOnly, Text: "started without --writable"}
 		}
 		return asFailure(fn(ctx, in, st))
 	}
@@ -123,9 +123,9 @@ func asFailure(err error) error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
-		return &netio.Failure{Code: failureFile + uint16(e.Code), Text: e.reason(), Details: []byte(e.Path)}
+		return &netio.StatusError{Code: failureFile + uint16(e.Code), Text: e.reason(), Details: []byte(e.Path)}
 	case errors.Is(err, errWire):
-		return &netio.Failure{Code: failureWire, Text: err.Error()}
+		return &netio.StatusError{Code: failureWire, Text: err.Error()}
 	}
 	return err
 }

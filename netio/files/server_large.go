@@ -17,7 +17,7 @@ type upload struct {
 
 var (
 	errTakenOver = &Error{"", CodeInUse, "another transfer of the same file has taken over"}
-	errManyLarge = &netio.Failure{Status: netio.StatusBusy, Text: "too many large files at once"}
+	errManyLarge = &netio.StatusError{Status: netio.StatusBusy, Text: "too many large files at once"}
 )
 
 // large takes a large file. Its argument: rules, then the entry. It answers a token, by which the streams of the ranges

@@ -6,7 +6,7 @@
 //
 //	the caller's tasks           a goroutine pulls them, one ahead of what the schedule has asked for
 //	→ Schedule.Offer             the task waits, for its target or for its turn
-//	→ Schedule.Step says Start   map.go hands it to Swarm.MapWith, whose iterator is the schedule
+//	→ Schedule.Step says Start   map.go hands it to Swarm.Map, whose iterator is the schedule
 //	→ the gateway
 //	→ Schedule.Ended             final, or to be tried again after a pause
 //	→ the caller's loop          results in the order in which they became final

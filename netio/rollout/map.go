@@ -127,7 +127,7 @@ func (r *Rollout) Map(ctx context.Context, s *netio.Swarm, name string, tasks it
 		working.Go(func() { m.pull(tasks) })
 		working.Go(func() {
 			defer close(m.results)
-			for result, err := range s.MapWith(ctx, name, m.items, r.options.Map) {
+			for result, err := range s.Map(ctx, name, m.items, &r.options.Map) {
 				m.ended(result, err)
 			}
 			m.windUp()

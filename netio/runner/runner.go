@@ -63,9 +63,9 @@ func serve(ctx context.Context, r Runner, in []byte, live Live) ([]byte, error) 
 	}
 	switch rec.Reason {
 	case ReasonNotAllowed:
-		return nil, &netio.Failure{Status: netio.StatusNotAllowed, Text: rec.Error, Details: body}
+		return nil, &netio.StatusError{Status: netio.StatusNotAllowed, Text: rec.Error, Details: body}
 	case ReasonBusy:
-		return nil, &netio.Failure{Status: netio.StatusBusy, Text: rec.Error, Details: body}
+		return nil, &netio.StatusError{Status: netio.StatusBusy, Text: rec.Error, Details: body}
 	case ReasonBadRequest:
 		return nil, fmt.Errorf("%w: %s", netio.ErrBadArgument, rec.Error)
 	}

@@ -47,7 +47,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	seen := 0
-	for r, err := range sw.MapWith(t.Context(), "table", items, netio.MapOptions{Batch: 100}) {
+	for r, err := range sw.Map(t.Context(), "table", items, &netio.MapOptions{Batch: 100}) {
 		seen++
 		if r.Index%7 == 0 {
 			if !errors.Is(err, netio.ErrUnknownTask) {
@@ -69,7 +69,7 @@ func TestSwap(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	old := sw.Go(ctx, "table", []byte("a"))
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-		s, err := sw.Stats(t.Context())
+		s, err := sw.GatewayStats(t.Context())
 		if err != nil || time.Now().After(end) {
 			t.Fatal("the task does not wait:", err)
 		}

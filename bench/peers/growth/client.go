@@ -94,7 +94,7 @@ func (c *client) ask(sw *netio.Swarm, i int, stop *atomic.Bool, latencies *laten
 			}
 		}
 	}
-	for r, err := range sw.MapWith(context.Background(), c.load.subroutine(), items, netio.MapOptions{InFlight: share}) {
+	for r, err := range sw.Map(context.Background(), c.load.subroutine(), items, &netio.MapOptions{InFlight: share}) {
 		if err == nil && (len(r.Body) != answerSize || r.Body[0] != keyForm[0]) {
 			err = errWrongAnswer
 		}

@@ -67,21 +67,21 @@ func run(ctx context.Context, out io.Writer, gateway string) error {
 
 	// pool.map(square, …): answers in the order of the items.
 	ordered := netio.MapOptions{Ordered: true}
-	answers, err := gather(s.MapWith(ctx, "square", jsonItems(1, 2, 3, 4), ordered))
+	answers, err := gather(s.Map(ctx, "square", jsonItems(1, 2, 3, 4), &ordered))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "map:", answers)
 
 	// pool.imap_unordered(square, …): answers as they finish.
-	if answers, err = gather(s.Map(ctx, "square", jsonItems(1, 2, 3, 4))); err != nil {
+	if answers, err = gather(s.Map(ctx, "square", jsonItems(1, 2, 3, 4), nil)); err != nil {
 		return err
 	}
 	sort.Strings(answers) // for the eye
 	fmt.Fprintln(out, "map as finished, sorted:", answers)
 
 	// pool.starmap(power, …): each item holds several arguments.
-	if answers, err = gather(s.MapWith(ctx, "power", jsonItems([2]int{2, 3}, [2]int{3, 2}, [2]int{10, 6}), ordered)); err != nil {
+	if answers, err = gather(s.Map(ctx, "power", jsonItems([2]int{2, 3}, [2]int{3, 2}, [2]int{10, 6}), &ordered)); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "starmap:", answers)

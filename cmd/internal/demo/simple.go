@@ -38,7 +38,7 @@ func Simple(gw *netio.Gateway) {
 
 // Hello answers who asked, and who answers.
 func Hello(ctx context.Context, _ []byte) ([]byte, error) {
-	return fmt.Appendf(nil, "Hi %s. This is server %d", netio.Peer(ctx), os.Getpid()), nil
+	return fmt.Appendf(nil, "Hi %s. This is server %d", netio.RemoteAddr(ctx), os.Getpid()), nil
 }
 
 // Square returns n².

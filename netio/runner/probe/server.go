@@ -51,7 +51,7 @@ func Serve(gw *netio.Gateway, c ServerConfig) *Server {
 }
 
 // errStopped is why scans end when the gateway drains.
-var errStopped = &netio.Failure{Status: netio.StatusDraining, Text: "the gateway ends; the scan goes on elsewhere from where it is"}
+var errStopped = &netio.StatusError{Status: netio.StatusDraining, Text: "the gateway ends; the scan goes on elsewhere from where it is"}
 
 // Stop ends the scans that run, and refuses others, as draining. A scan may take hours: its client goes on with it at the
 // gateway's successor.
@@ -69,7 +69,7 @@ func (s *Server) begin(ctx context.Context) (context.Context, func(), error) {
 	select {
 	case s.turns <- struct{}{}:
 	default:
-		return nil, nil, &netio.Failure{Status: netio.StatusBusy, Text: fmt.Sprintf("%d scans are under way", cap(s.turns))}
+		return nil, nil, &netio.StatusError{Status: netio.StatusBusy, Text: fmt.Sprintf("%d scans are under way", cap(s.turns))}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.mu.Lock()
