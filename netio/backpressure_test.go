@@ -106,7 +106,7 @@ func TestSwarmConnectionThatNeverWas(t *testing.T) {
 	}
 	defer s.Close()
 	never := &swarmLane{swarm: s, index: 1, firstTry: make(chan error, 1)}
-	never.lane.init(never, s.config.FrameLimit, s.config.SendBuffer)
+	never.lane.init(never, s.config.FrameLimit, s.config.SendBuffer, false)
 	s.lanes = append(s.lanes, never) // as if its dial took for ever
 	p.set(func(p *proxy) { p.refuse = true })
 	p.cut()

@@ -82,9 +82,9 @@ func TestControlFramesAreBounded(t *testing.T) {
 		received += len(burst) / len(one)
 	}
 	eventually(t, "all has arrived", func() bool {
-		return most(g, func(h *handler) int { return int(h.received.Load()) }) == received*(proto.HeaderSize+4)
+		return most(g, func(h *handler) int { return int(h.in.Received()) }) == received*(proto.HeaderSize+4)
 	})
-	if n := most(g, func(h *handler) int { return len(h.out.control) }); n > 2*mostControl {
+	if n := most(g, func(h *handler) int { return h.out.ControlBytes() }); n > 2*(64<<10) {
 		t.Errorf("%d bytes of control frames wait", n)
 	}
 }

@@ -134,14 +134,6 @@ func TestCompressionNotAgreed(t *testing.T) {
 	_ = s.Close()
 }
 
-// frameCounter is a laneOwner that counts frames.
-type frameCounter struct{ frames int }
-
-func (c *frameCounter) frame(proto.Frame) error { c.frames++; return nil }
-func (c *frameCounter) burst()                  {}
-func (c *frameCounter) space(bool)              {}
-func (c *frameCounter) detached(*link)          {}
-
 // An event loop expands no more of one connection in a turn than its share; what is left gets turns of its own.
 func TestExpansionInTurns(t *testing.T) {
 	body := make([]byte, 200<<10) // shrinks by a little less than is taken
@@ -152,26 +144,25 @@ func TestExpansionInTurns(t *testing.T) {
 		t.Fatalf("%d bytes, compressed: %v", len(frame), ok)
 	}
 	const frames = 20 // too few for an ack of their own
-	var owner frameCounter
-	var l lane
-	l.init(&owner, 4<<20, 1<<20)
-	l.features = proto.FeatureZstd
+	handled := 0
+	l := newBareLane(4<<20, func(*proto.Frame) error { handled++; return nil })
+	l.in.Agree(proto.FeatureZstd)
 	k := &link{turns: true}
 	l.link = k
 	src, turns := bytes.Repeat(frame, frames), 0
-	if err := k.arrived(src, &l); err != nil {
+	if err := k.arrived(src, l); err != nil {
 		t.Fatal(err)
 	}
-	for turns = 1; owner.frames < frames && turns < frames; turns++ {
-		if most := turns * (mostExpanded/len(body) + 1); owner.frames > most {
-			t.Fatalf("%d frames in %d turns", owner.frames, turns)
+	for turns = 1; handled < frames && turns < frames; turns++ {
+		if most := turns * (mostExpanded/len(body) + 1); handled > most {
+			t.Fatalf("%d frames in %d turns", handled, turns)
 		}
-		if err := k.arrived(nil, &l); err != nil {
+		if err := k.arrived(nil, l); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if owner.frames != frames || k.in != nil {
-		t.Errorf("%d frames in %d turns", owner.frames, turns)
+	if handled != frames || k.in != nil {
+		t.Errorf("%d frames in %d turns", handled, turns)
 	}
 
 	g := startGateway(t, GatewayConfig{Compress: CompressS2}) // whose loops take the turns

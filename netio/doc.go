@@ -7,16 +7,16 @@
 //	Swarm.Call, Swarm.Map                  call.go, map_feed.go an item becomes a task
 //	→ Swarm.submit picks a lane            swarm_pick.go        the connection with the fewest in flight; waits for room
 //	→ swarmLane.submit gives it a slot     swarm_lane.go        its id; the window and what is kept are bounded here
-//	→ outbox, flush                        outbox.go, flush.go  frames of many tasks; one write a burst
+//	→ session.Outbox, flush                internal/session, flush.go  frames of many tasks; one write a burst
 //	→ link.write, the wire                 link.go, link_conn.go
 //	→ an event loop of gnet                internal/engine      one read, many frames
 //	→ connection.Received                  gateway_connection.go  frames parsed in place; the rest of one is kept
-//	→ lane.receive                         lane.go              bytes to frames, counted, each handled once
+//	→ handler.receive, session.Frames      handler.go, internal/session  bytes to frames, counted, each handled once
 //	→ handler.tasks                        handler.go           name, limits, deadline; one batch enters the pool
 //	→ batch.Run                            task.go              on a worker, inside the interceptors (intercept.go)
 //	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask or HandleBatch
 //	→ Task.Finish, handler.answer          task.go, handler.go  the result goes into the outbox of the handler
-//	→ outbox, flush, the wire              outbox.go, flush.go  straight to the descriptor, one write a burst
+//	→ session.Outbox, flush, the wire      flush.go             straight to the descriptor, one write a burst
 //	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
 //	→ the caller's sink                    call.go, map_sink.go pendingCall or mapSink, which may send it again (retry.go)
 //
@@ -25,7 +25,7 @@
 //
 // # None lost, none run twice
 //
-// A lane (lane.go, outbox.go) outlives the connections that carry it. Each side keeps what it has sent until the other
+// A lane (lane.go, internal/session) outlives the connections that carry it. Each side keeps what it has sent until the other
 // has acknowledged it; after a lost connection the client resumes the lane (swarm_connect.go, gateway_session.go) and both go on from
 // where the other was cut. So, while a gateway lives and remembers the session, each task reaches it once, runs at most
 // once, and its result comes once. When the gateway is another one, or has forgotten the lane, restart.go decides for each

@@ -68,7 +68,7 @@ func (l *lane) flushHere() {
 		}
 	}
 	l.mu.Lock()
-	if l.endRound(k, n, control, err) && (l.ackNow || l.goodbye != nil || len(l.out.control) > 0 || l.out.unsent() > 0) {
+	if l.endRound(k, n, control, err) && l.out.Waiting() {
 		l.mu.Unlock()
 		go l.flush()
 		return
@@ -95,19 +95,10 @@ func (l *lane) flushRest(k *link, rest [][]byte, n int64, control int) {
 // takeRound moves what is to be written next to l.pieces; control is how much of it is control frames. A nil link means
 // that there is nothing to write, or nothing to write to. A goodbye is the last thing that is written. The caller holds mu.
 func (l *lane) takeRound() (k *link, control int) {
-	if l.link == nil || l.link.deaf.Load() && l.goodbye == nil {
+	if l.link == nil || l.link.deaf.Load() && !l.out.Parting() {
 		return nil, 0
 	}
-	if l.ackNow || l.goodbye != nil || l.received.Load()-l.told.Load() >= ackSoon {
-		l.ackNow = false
-		l.acknowledge()
-	}
-	control = len(l.out.control)
-	l.pieces = l.out.take(l.pieces[:0], mostWrite)
-	if len(l.pieces) == 0 && l.goodbye != nil {
-		l.pieces = append(l.pieces, l.goodbye)
-		control, l.goodbye = len(l.goodbye), nil
-	}
+	l.pieces, control = l.out.Take(l.pieces[:0], mostWrite, l.in.Received())
 	if len(l.pieces) == 0 {
 		return nil, 0
 	}
@@ -119,9 +110,9 @@ func (l *lane) takeRound() (k *link, control int) {
 func (l *lane) endRound(k *link, n int64, control int, err error) bool {
 	l.lastSent.Store(monotonic())
 	clear(l.pieces)
-	l.out.wrote(max(0, int(n)-control))
+	l.out.Wrote(int(n), control)
 	if err != nil {
-		l.goodbye = nil
+		l.out.DropGoodbye()
 		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 			k.closeAfterReading()
 		} else {

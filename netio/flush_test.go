@@ -7,23 +7,49 @@ import (
 	"syscall"
 	"testing"
 
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
-// listener is a laneOwner that hears goodbyes.
-type listener struct{}
+// bareLane is a lane of neither end; what comes goes to handle.
+type bareLane struct {
+	lane
+	handle func(f *proto.Frame) error
+}
 
-func (listener) frame(f proto.Frame) error {
+func newBareLane(frameLimit int, handle func(f *proto.Frame) error) *bareLane {
+	l := &bareLane{handle: handle}
+	l.init(l, frameLimit, 1<<20, false)
+	return l
+}
+
+func (l *bareLane) receive(k *link, src []byte) (consumed, need int, err error) {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	frames, err := l.frames(k, src)
+	if err != nil {
+		return 0, 0, err
+	}
+	for frames.Next() {
+		if err := l.handle(frames.Frame()); err != nil {
+			frames.Fail(err)
+		}
+	}
+	l.acknowledgeRead()
+	return frames.End()
+}
+
+func (*bareLane) space(bool)     {}
+func (*bareLane) detached(*link) {}
+
+// hearGoodbye ends with the goodbye of a peer.
+func hearGoodbye(f *proto.Frame) error {
 	g, err := proto.ParseGoodbye(f.Payload)
 	if err != nil {
 		return err
 	}
 	return &goodbyeError{Code: g.Code, Text: g.Text}
 }
-func (listener) burst()     {}
-func (listener) space(bool) {}
-
-func (listener) detached(*link) {}
 
 // connected returns both ends of a connection.
 func connected(t *testing.T) (ours, theirs *net.TCPConn) {
@@ -54,8 +80,7 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 	_ = theirs.SetLinger(0) // a reset, as a close with bytes unread makes it
 	_ = theirs.Close()
 
-	var l lane
-	l.init(listener{}, proto.MinFrameLimit, 1<<20)
+	l := newBareLane(proto.MinFrameLimit, hearGoodbye)
 	k := newConnLink(ours)
 	if !l.attach(k, 0, nil) {
 		t.Fatal("the lane does not take the connection")
@@ -63,16 +88,16 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 	writes := func() bool { // and reports whether they still succeed
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		b := l.out.whole(proto.KindCancel, 4)
-		b.b = proto.AppendCancel(b.b, 1)
+		b := l.out.Whole(proto.KindCancel, 4)
+		b.B = proto.AppendCancel(b.B, 1)
 		l.appended()
 		for l.flushing {
 			l.flushed.Wait()
 		}
-		return l.out.unsent() == 0
+		return l.out.Unsent() == 0
 	}
 	eventually(t, "a write fails", func() bool { return !writes() })
-	if err := k.readLoop(&l); !errors.Is(err, ErrDraining) {
+	if err := k.readLoop(l); !errors.Is(err, ErrDraining) {
 		t.Errorf("read after that: %v", err)
 	}
 	l.detach(k)
@@ -106,16 +131,15 @@ func TestAckDueDuringWrite(t *testing.T) {
 	checkLeaks(t)
 	ours, theirs := connected(t)
 	defer theirs.Close()
-	var l lane
-	l.init(listener{}, proto.MinFrameLimit, 1<<20)
+	l := newBareLane(1<<20, func(*proto.Frame) error { return nil })
+	frame := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Payload: make([]byte, session.AckEvery)})
+	var k *link
 	var once sync.Once
-	k := newConnLink(hookedConn{ours, func() {
-		once.Do(func() { // what receive does at its end
-			l.received.Add(ackEvery)
-			l.mu.Lock()
-			l.ackNow = true
-			l.startFlush()
-			l.mu.Unlock()
+	k = newConnLink(hookedConn{ours, func() {
+		once.Do(func() {
+			if _, _, err := l.receive(k, frame); err != nil {
+				t.Error(err)
+			}
 		})
 	}})
 	if !l.attach(k, 0, nil) {
@@ -123,14 +147,14 @@ func TestAckDueDuringWrite(t *testing.T) {
 	}
 	eventually(t, "it is idle", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return !l.flushing })
 	l.mu.Lock()
-	b := l.out.whole(proto.KindCancel, 4)
-	b.b = proto.AppendCancel(b.b, 1)
+	b := l.out.Whole(proto.KindCancel, 4)
+	b.B = proto.AppendCancel(b.B, 1)
 	if !l.claimFlush() {
 		t.Fatal("somebody flushes")
 	}
 	l.mu.Unlock()
 	l.flushHere()
-	eventually(t, "the peer is told", func() bool { return l.told.Load() == ackEvery })
+	eventually(t, "the peer is told", func() bool { return l.out.Told() == uint64(len(frame)) })
 	l.detach(k)
 	l.awaitDetached(k)
 }

@@ -89,14 +89,14 @@ func (g *Gateway) dispensable() *handler {
 func (h *handler) carriedNothing() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.received.Load() == 0 && h.out.end == 0 && h.out.openBytes == 0
+	return h.in.Received() == 0 && h.out.End() == 0 && h.out.OpenBytes() == 0
 }
 
 // owesNothing reports whether nothing is under way, and the client has acknowledged all answers.
 func (h *handler) owesNothing() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.unanswered == 0 && len(h.streams) == 0 && h.out.unacknowledged() == 0
+	return h.unanswered == 0 && len(h.streams) == 0 && h.out.Unacknowledged() == 0
 }
 
 // logLimit bounds lines of one kind to loggedEach in a second, as peers bring them about.

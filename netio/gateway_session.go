@@ -76,7 +76,7 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 			return nil, errStale
 		}
 		proven := old.begunBy(hello) && hello.Proves(old.key)
-		if old.heard.Load() && !proven {
+		if old.in.Heard() && !proven {
 			g.mu.Unlock()
 			return nil, errNotProven
 		}
@@ -99,8 +99,7 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 			Text: fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers)}
 	}
 	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
-	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer)
-	h.out.forgetful = !resumable
+	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer, !resumable)
 	h.timers = &g.timers[g.nextTimers%len(g.timers)]
 	g.nextTimers++
 	h.queue = g.pool.NewQueue(2 * g.config.Window) // cancelled tasks stay in it until their turn, and their ids are used again
@@ -166,15 +165,15 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 	resumed := hello.Resume && h.remote.Load() != nil
 	welcome := proto.Welcome{
 		Version: proto.Version, Resumed: resumed, Draining: g.draining.Load(),
-		Features: hello.Features & g.config.Compress.features(), FrameLimit: uint32(g.config.FrameLimit),
+		Features: hello.Features & expandable(g.config.Compress), FrameLimit: uint32(g.config.FrameLimit),
 		StreamCredit: uint32(g.config.StreamCredit), Window: uint32(g.config.Window), Streams: uint32(g.config.Streams),
 		WindowBytes: uint64(g.config.WindowBytes), IdleTimeout: uint32(g.config.IdleTimeout.Milliseconds()),
-		Life: g.life, Received: h.received.Load(),
+		Life: g.life, Received: h.in.Received(),
 	}
 	if !resumed && h.key != nil {
 		welcome.Extensions = []proto.Extension{{Type: proto.ExtensionKey, Value: h.key}}
 	}
-	h.features = welcome.Features
+	h.in.Agree(welcome.Features)
 	received := hello.Received
 	if !resumed {
 		received = 0
@@ -182,13 +181,9 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 	h.remote.Store(&r.c.remote)
 	h.clock = monotonic()/int64(time.Millisecond) - int64(hello.Clock)
 	h.mu.Lock()
-	possible := h.out.canRewind(received)
-	h.out.limit = int(min(hello.FrameLimit, maxFrameLimit))
+	possible := h.out.CanRewind(received)
 	h.chunkCredit = int(hello.StreamCredit)
-	h.out.compress = proto.CompressNone
-	if c := g.config.Compress.wire(); c.Feature()&welcome.Features != 0 {
-		h.out.compress = c
-	}
+	h.out.SetPeer(int(min(hello.FrameLimit, maxFrameLimit)), agreed(g.config.Compress, welcome.Features))
 	h.mu.Unlock()
 	var err error
 	if !possible {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/session"
 	"shoal/pool"
 	"shoal/proto"
 )
@@ -42,7 +43,7 @@ type handler struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	frames  atomic.Int64 // bytes of frames whose tasks the pool has not let go of
+	held    atomic.Int64 // bytes of frames whose tasks the pool has not let go of
 	batched atomic.Int64 // tasks in these
 
 	exchange   exchange // of its connections
@@ -53,8 +54,28 @@ type handler struct {
 	helloClock uint64   // the clock of the latest hello; guarded by gateway.mu
 }
 
+// receive handles the whole frames at the start of src, which have come by k: handler is a receiver.
+func (h *handler) receive(k *link, src []byte) (consumed, need int, err error) {
+	h.recvMu.Lock()
+	defer h.recvMu.Unlock()
+	frames, err := h.frames(k, src)
+	if err != nil {
+		return 0, 0, err
+	}
+	for frames.Next() {
+		if err := h.frame(frames.Frame()); err != nil {
+			frames.Fail(err)
+		}
+	}
+	h.acknowledgeRead()
+	return frames.End()
+}
+
 // frame handles a frame of the client's.
-func (h *handler) frame(f proto.Frame) error {
+func (h *handler) frame(f *proto.Frame) error {
+	if done, err := h.controlFrame(f); done {
+		return err
+	}
 	switch f.Kind {
 	case proto.KindTasks:
 		return h.tasks(f.Payload)
@@ -78,9 +99,6 @@ func (h *handler) frame(f proto.Frame) error {
 	}
 	return fmt.Errorf("%w: kind %#02x is not for a gateway", proto.ErrMalformed, uint8(f.Kind))
 }
-
-// burst has nothing to do: what the frames of one read caused is the workers' to write.
-func (h *handler) burst() {}
 
 // space holds the work of a client back that does not read its answers, and lets it go on when it does.
 func (h *handler) space(free bool) {
@@ -111,7 +129,7 @@ func (h *handler) tasks(payload []byte) error {
 	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
 		return h.refuseAll(b, refusal)
 	}
-	if h.frames.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
+	if h.held.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
 		return h.refuseAll(b, &StatusError{Status: proto.StatusBusy})
 	}
 	if b.sub.call != nil {
@@ -208,12 +226,12 @@ const ackLag = 64 << 10 / proto.ResultHeaderSize
 // are not acknowledged a client can have caused no more than its ids and the lag of its acks allow, so twice as many since
 // the last mark but one are too many: it uses ids again whose answers it has not read. The caller holds mu.
 func (h *handler) refusals(n int) error {
-	if h.out.acked >= h.mark {
-		h.mark = h.out.end + uint64(min(1, h.out.openBytes)) // what is open may shrink when it is taken
+	if h.out.Acked() >= h.mark {
+		h.mark = h.out.End() + uint64(min(1, h.out.OpenBytes())) // what is open may shrink when it is taken
 		h.refusedBefore, h.refused = h.refused, 0
 	}
 	h.refused += n
-	if h.out.unacknowledged() < h.maxKept { // it is no more than may be kept; of compressed answers the lag has many more
+	if h.out.Unacknowledged() < h.maxKept { // it is no more than may be kept; of compressed answers the lag has many more
 		return nil
 	}
 	if h.refusedBefore+h.refused > 2*(h.gateway.config.Window+h.gateway.config.Streams+ackLag) {
@@ -239,7 +257,7 @@ func (h *handler) answer(t *Task, status Status, body []byte, flush bool) {
 func (h *handler) flushTurn() {
 	h.mu.Lock()
 	h.gathered.Store(false)
-	mine := h.out.openBytes > 0 && h.claimFlush()
+	mine := h.out.OpenBytes() > 0 && h.claimFlush()
 	h.mu.Unlock()
 	if mine {
 		h.flushHere()
@@ -254,18 +272,15 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte) {
 	if h.ended {
 		return
 	}
-	if proto.ResultHeaderSize+len(body) > h.out.limit {
+	if proto.ResultHeaderSize+len(body) > h.out.Limit() {
 		status = StatusFailed
 		body = proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
-			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(body), h.out.limit)})
+			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(body), h.out.Limit())})
 	}
-	b := h.out.entry(proto.KindResults, openKey{}, proto.ResultHeaderSize+len(body), maxEntries)
-	b.b = proto.AppendResult(b.b, t.id, status, body)
+	b := h.out.Entry(proto.KindResults, session.FrameKey{}, proto.ResultHeaderSize+len(body), session.NoLimit)
+	b.B = proto.AppendResult(b.B, t.id, status, body)
 	h.grown()
 }
-
-// maxEntries bounds nothing: a frame of results ends where its buffer does.
-const maxEntries = 1 << 30
 
 // cancelTasks ends the tasks of a cancel frame.
 func (h *handler) cancelTasks(rest []byte) error {
@@ -340,7 +355,7 @@ func (h *handler) end(cause error) {
 	h.queue.Close()
 	h.queue.Resume()
 	h.mu.Lock()
-	h.out.reset()
+	h.out.Reset()
 	h.slots = nil
 	h.mu.Unlock()
 }
@@ -353,15 +368,15 @@ func (h *handler) idle() bool {
 		return false
 	}
 	if h.resumable {
-		return h.out.unacknowledged() == 0
+		return h.out.Unacknowledged() == 0
 	}
-	return h.link == nil || h.out.unsent() == 0 && !h.flushing
+	return h.link == nil || h.out.Unsent() == 0 && !h.flushing
 }
 
 // askAck makes the client say what has arrived, where only that keeps a drain waiting: a pong follows an ack.
 func (h *handler) askAck() {
 	h.mu.Lock()
-	waiting := h.unanswered == 0 && len(h.streams) == 0 && h.out.unsent() == 0 && h.out.unacknowledged() > 0
+	waiting := h.unanswered == 0 && len(h.streams) == 0 && h.out.Unsent() == 0 && h.out.Unacknowledged() > 0
 	h.mu.Unlock()
 	if waiting {
 		h.control(func(dst []byte) []byte { return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPing}) })

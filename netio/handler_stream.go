@@ -17,7 +17,9 @@ func (h *handler) openStream(payload []byte) error {
 	}
 	deadline := h.localDeadline(o.Deadline)
 	sub := h.gateway.subroutines.find(o.Name)
-	s := newStream(&h.lane, h.context(), o.Stream, o.Shape, string(o.Name), deadline)
+	open := &Stream{}
+	s := &open.stream
+	s.init(&h.lane, h.context(), o.Stream, o.Shape, string(o.Name), deadline)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,9 +33,8 @@ func (h *handler) openStream(payload []byte) error {
 	if o.Shape == proto.ShapeStream {
 		window = 0
 	}
-	s.enter(window)
-	s.credit = h.chunkCredit
-	refusal := h.refusal(sub, o.Name, Shape(o.Shape.String()))
+	s.enter(window, h.chunkCredit)
+	refusal := h.refusal(sub, o.Name, o.Shape)
 	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
 		h.gateway.counters.streams.Add(-1)
 		refusal = &StatusError{Status: proto.StatusBusy, Text: "too many streams"}
@@ -57,7 +58,7 @@ func (h *handler) openStream(payload []byte) error {
 	}
 	h.openRunning++
 	h.gateway.streaming.add(s.name)
-	go h.runStream(s, sub, argument)
+	go h.runStream(open, sub, argument)
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 }
 
 // finish ends the stream at the gateway: its terminal status goes to the client, once. The caller holds the lane's mu.
-func (s *Stream) finish(result []byte, err error) {
+func (s *stream) finish(result []byte, err error) {
 	if s.over {
 		return
 	}
@@ -116,22 +117,22 @@ func (s *Stream) finish(result []byte, err error) {
 	if err != nil {
 		status, result = encodeError(err)
 	}
-	if 5+len(result) > s.lane.out.limit {
+	if 5+len(result) > s.lane.out.Limit() {
 		status, result = StatusFailed, proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
-			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(result), s.lane.out.limit)})
+			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(result), s.lane.out.Limit())})
 	}
 	if err == nil {
 		err = errStreamEnded
 	}
 	s.close(err)
 	s.drop()
-	b := s.lane.out.whole(proto.KindEnd, 5+len(result))
-	b.b = proto.AppendEnd(b.b, proto.End{Stream: s.id, Status: status, Body: result})
+	b := s.lane.out.Whole(proto.KindEnd, 5+len(result))
+	b.B = proto.AppendEnd(b.B, proto.End{Stream: s.id, Status: status, Body: result})
 	s.lane.appended()
 }
 
 // stopped ends a stream whose context has ended before its subroutine did: the client learns at once.
-func (s *Stream) stopped() {
+func (s *stream) stopped() {
 	s.lane.mu.Lock()
 	defer s.lane.mu.Unlock()
 	cause := context.Cause(s.ctx)
@@ -144,7 +145,7 @@ func (s *Stream) stopped() {
 }
 
 // streamFrame handles what the client says of its streams.
-func (h *handler) streamFrame(f proto.Frame) error {
+func (h *handler) streamFrame(f *proto.Frame) error {
 	switch f.Kind {
 	case proto.KindEnd:
 		e, err := proto.ParseEnd(f.Payload)

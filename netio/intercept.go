@@ -3,8 +3,6 @@ package netio
 import (
 	"context"
 	"time"
-
-	"shoal/proto"
 )
 
 // CallInfo is what an interceptor sees of a call, a stream or a send.
@@ -93,32 +91,4 @@ func (g *Gateway) runOpen(s *Stream, sub *subroutine, argument []byte) ([]byte, 
 	return intercept(s.ctx, g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		return sub.open(ctx, c.Body, s)
 	})
-}
-
-// Compression names how frames are compressed.
-type Compression string
-
-// The compressions. S2 costs little, zstd shrinks more.
-const (
-	CompressNone Compression = ""
-	CompressS2   Compression = "s2"
-	CompressZstd Compression = "zstd"
-)
-
-// features returns the bits of the handshake: who compresses nothing wants nothing to expand either.
-func (c Compression) features() uint32 {
-	if c.wire() == proto.CompressNone {
-		return 0
-	}
-	return proto.FeatureS2 | proto.FeatureZstd
-}
-
-func (c Compression) wire() proto.Compression {
-	switch c {
-	case CompressS2:
-		return proto.CompressS2
-	case CompressZstd:
-		return proto.CompressZstd
-	}
-	return proto.CompressNone
 }

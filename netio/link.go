@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shoal/netio/internal/engine"
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
@@ -19,8 +20,8 @@ type link struct {
 	deaf  atomic.Bool // what arrives is dropped: nothing is handled any more
 	turns bool        // an event loop reads it: what arrives is handled in turns; set by open
 
-	in   *buffer // bytes that have arrived and are not consumed; nil: none; the reader's
-	need int     // bytes that in has to hold before there is a frame; 0: not known; the reader's
+	in   *session.Buffer // bytes that have arrived and are not consumed; nil: none; the reader's
+	need int             // bytes that in has to hold before there is a frame; 0: not known; the reader's
 
 	part [][]byte // the pieces of one write; the writer's
 	// When the write under way began, 0 where there is none, and when the last one ended that had to wait; as monotonic has it.
@@ -147,30 +148,30 @@ func (k *link) arrived(src []byte, r receiver) error {
 		return err
 	}
 	k.keep(src, k.need)
-	if len(k.in.b) < k.need {
+	if len(k.in.B) < k.need {
 		return nil
 	}
-	if len(k.in.b) > max(mostBehind, 2*k.need) {
-		return fmt.Errorf("%w: %d bytes wait to be expanded", errSlow, len(k.in.b))
+	if len(k.in.B) > max(mostBehind, 2*k.need) {
+		return fmt.Errorf("%w: %d bytes wait to be expanded", errSlow, len(k.in.B))
 	}
-	consumed, need, err := r.receive(k, k.in.b)
+	consumed, need, err := r.receive(k, k.in.B)
 	if err != nil {
 		return err
 	}
-	rest := k.in.b[consumed:]
+	rest := k.in.B[consumed:]
 	if len(rest) == 0 {
 		k.free()
 		return nil
 	}
 	k.need = need
-	k.in.b = k.in.b[:copy(k.in.b, rest)]
+	k.in.B = k.in.B[:copy(k.in.B, rest)]
 	k.askTurn()
 	return nil
 }
 
 // askTurn asks the event loop for another turn if there is a whole frame.
 func (k *link) askTurn() {
-	if k.need == 0 || len(k.in.b) < k.need {
+	if k.need == 0 || len(k.in.B) < k.need {
 		return
 	}
 	if ec, ok := k.carrier.(*engine.Conn); ok {
@@ -181,27 +182,27 @@ func (k *link) askTurn() {
 // keep appends to what is left of a frame of which need bytes are to come in all.
 func (k *link) keep(src []byte, need int) {
 	k.need = need
-	if k.in != nil && k.in.room() >= len(src) {
-		k.in.b = append(k.in.b, src...)
+	if k.in != nil && k.in.Room() >= len(src) {
+		k.in.B = append(k.in.B, src...)
 		return
 	}
 	have := len(src)
 	if k.in != nil {
-		have += len(k.in.b)
+		have += len(k.in.B)
 	}
-	grown := newBuffer(max(have, min(max(need, proto.HeaderSize), 2*have)))
+	grown := session.NewBuffer(max(have, min(max(need, proto.HeaderSize), 2*have)))
 	if k.in != nil {
-		grown.b = append(grown.b, k.in.b...)
-		k.in.free()
+		grown.B = append(grown.B, k.in.B...)
+		k.in.Free()
 	}
-	grown.b = append(grown.b, src...)
+	grown.B = append(grown.B, src...)
 	k.in = grown
 }
 
 // free gives back what is left of the bytes that have arrived.
 func (k *link) free() {
 	if k.in != nil {
-		k.in.free()
+		k.in.Free()
 		k.in = nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
@@ -125,9 +126,9 @@ func (k *link) readLoop(r receiver) error {
 		if err := c.fill(); err != nil {
 			return err
 		}
-		consumed, need, err := len(k.in.b), 0, error(nil)
+		consumed, need, err := len(k.in.B), 0, error(nil)
 		if !k.deaf.Load() {
-			consumed, need, err = r.receive(k, k.in.b)
+			consumed, need, err = r.receive(k, k.in.B)
 		}
 		if err != nil {
 			return err
@@ -145,8 +146,8 @@ func (c *connCarrier) fill() error {
 		return c.readErr
 	}
 	in := c.buffer()
-	n, err := c.conn.Read(in.b[len(in.b):cap(in.b)])
-	in.b = in.b[:len(in.b)+n]
+	n, err := c.conn.Read(in.B[len(in.B):cap(in.B)])
+	in.B = in.B[:len(in.B)+n]
 	if n > 0 {
 		return nil
 	}
@@ -154,9 +155,9 @@ func (c *connCarrier) fill() error {
 }
 
 // buffer returns the buffer to read into.
-func (c *connCarrier) buffer() *buffer {
+func (c *connCarrier) buffer() *session.Buffer {
 	if c.link.in == nil {
-		c.link.in = newBuffer(largeBuffer)
+		c.link.in = session.NewBuffer(session.LargeBuffer)
 	}
 	return c.link.in
 }
@@ -165,12 +166,12 @@ func (c *connCarrier) buffer() *buffer {
 func (c *connCarrier) readNow(fd uintptr) bool {
 	in := c.buffer()
 	for {
-		n, err := syscall.Read(int(fd), in.b[len(in.b):cap(in.b)])
+		n, err := syscall.Read(int(fd), in.B[len(in.B):cap(in.B)])
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case errors.Is(err, syscall.EAGAIN):
-			if len(in.b) == 0 {
+			if len(in.B) == 0 {
 				c.link.free()
 			}
 			return false
@@ -179,7 +180,7 @@ func (c *connCarrier) readNow(fd uintptr) bool {
 		case n == 0:
 			c.readErr = io.EOF
 		default:
-			in.b = in.b[:len(in.b)+n]
+			in.B = in.B[:len(in.B)+n]
 			c.readErr = nil
 		}
 		return true
@@ -189,23 +190,23 @@ func (c *connCarrier) readNow(fd uintptr) bool {
 // consume drops what has been consumed and makes room for what follows: never more than twice what has arrived.
 func (c *connCarrier) consume(consumed, need int) {
 	in := c.link.in
-	rest := in.b[consumed:]
+	rest := in.B[consumed:]
 	if len(rest) == 0 {
-		if c.raw == nil || cap(in.b) != largeBuffer {
+		if c.raw == nil || cap(in.B) != session.LargeBuffer {
 			c.link.free()
 			return
 		}
-		in.b = in.b[:0]
+		in.B = in.B[:0]
 		return
 	}
-	size := min(max(need, proto.HeaderSize), max(2*len(rest), largeBuffer))
-	if size <= cap(in.b) {
-		in.b = in.b[:copy(in.b[:cap(in.b)], rest)]
+	size := min(max(need, proto.HeaderSize), max(2*len(rest), session.LargeBuffer))
+	if size <= cap(in.B) {
+		in.B = in.B[:copy(in.B[:cap(in.B)], rest)]
 		return
 	}
-	grown := newBuffer(size)
-	grown.b = append(grown.b, rest...)
-	in.free()
+	grown := session.NewBuffer(size)
+	grown.B = append(grown.B, rest...)
+	in.Free()
 	c.link.in = grown
 }
 

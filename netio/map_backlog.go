@@ -133,8 +133,7 @@ func (l *swarmLane) holdAcks(change int32) {
 
 // acknowledgeAll tells the gateway what has arrived, whatever it was told. The caller holds mu.
 func (l *swarmLane) acknowledgeAll() {
-	l.told.Store(0)
-	l.ackNow = true
+	l.out.AckAgain()
 	l.startFlush()
 }
 
@@ -146,7 +145,7 @@ func (l *swarmLane) keepAcksBack(keep bool) {
 	switch {
 	case l.holders.Load() == 0:
 	case keep:
-		l.told.Store(l.received.Load())
+		l.out.HoldAcks(l.in.Received())
 	default:
 		l.acknowledgeAll()
 	}

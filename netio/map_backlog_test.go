@@ -117,7 +117,8 @@ func TestBatchIsFrame(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := s.lanes[0]
-		l.window, l.windowBytes, l.out.limit, l.maxKept = 1<<16, 1<<40, 4<<20, 1<<30
+		l.window, l.windowBytes, l.maxKept = 1<<16, 1<<40, 1<<30
+		l.out.SetPeer(4<<20, CompressNone)
 		tasks := make([]outgoing, 512)
 		for i := range tasks {
 			tasks[i] = outgoing{i, make([]byte, size)}
@@ -133,7 +134,7 @@ func TestBatchIsFrame(t *testing.T) {
 			rest = rest[n:]
 		}
 		frames := 0
-		l.out.beyond(0, func(f proto.Frame) {
+		l.out.NeverReceived(false, func(f proto.Frame) {
 			_, _, rest, err := proto.ParseTasksHeader(f.Payload)
 			n := 0
 			for err == nil && len(rest) > 0 {

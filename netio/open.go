@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
@@ -69,13 +70,13 @@ func (s *Swarm) StreamFunc(ctx context.Context, name string, in []byte, each fun
 }
 
 // OpenStream opens a stream for reading with Recv or Reader. The caller reads to the end or calls Abort.
-func (s *Swarm) OpenStream(ctx context.Context, name string, in []byte) (*Stream, error) {
+func (s *Swarm) OpenStream(ctx context.Context, name string, in []byte) (*ClientStream, error) {
 	return s.open(ctx, name, in, proto.ShapeStream)
 }
 
 // Duplex opens a stream of both directions. The caller ends its own direction with CloseSend, and reads to the end or
 // calls Abort.
-func (s *Swarm) Duplex(ctx context.Context, name string, in []byte) (*Stream, error) {
+func (s *Swarm) Duplex(ctx context.Context, name string, in []byte) (*ClientStream, error) {
 	return s.open(ctx, name, in, proto.ShapeDuplex)
 }
 
@@ -93,9 +94,9 @@ func (s *Swarm) send(ctx context.Context, name string, in []byte, body io.Reader
 		return nil, err
 	}
 	defer st.Abort()
-	buf := newBuffer(largeBuffer)
-	defer buf.free()
-	piece := buf.b[:st.chunkSize()]
+	buf := session.NewBuffer(session.LargeBuffer)
+	defer buf.Free()
+	piece := buf.B[:st.chunkSize()]
 	for ident := int64(0); ; ident++ {
 		n, err := io.ReadFull(body, piece)
 		if n > 0 {
@@ -115,7 +116,7 @@ func (s *Swarm) send(ctx context.Context, name string, in []byte, body io.Reader
 }
 
 // open opens a stream on the lane with the fewest tasks and streams.
-func (s *Swarm) open(ctx context.Context, name string, in []byte, shape proto.Shape) (*Stream, error) {
+func (s *Swarm) open(ctx context.Context, name string, in []byte, shape Shape) (*ClientStream, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (s *Swarm) open(ctx context.Context, name string, in []byte, shape proto.Sh
 	return l.open(ctx, name, in, shape)
 }
 
-func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape proto.Shape) (*Stream, error) {
+func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape Shape) (*ClientStream, error) {
 	deadline := deadlineOf(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,8 +140,8 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape prot
 		return nil, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
 	case l.window == 0:
 		return nil, fmt.Errorf("%w at %s", ErrUnreachable, l.swarm.url)
-	case size > l.out.limit:
-		return nil, fmt.Errorf("%s: argument of %d bytes: %w of %d bytes", name, len(in), ErrTooLarge, l.out.limit)
+	case size > l.out.Limit():
+		return nil, fmt.Errorf("%s: argument of %d bytes: %w of %d bytes", name, len(in), ErrTooLarge, l.out.Limit())
 	}
 	id := l.nextStream
 	if n := len(l.freeStreams); n > 0 {
@@ -151,21 +152,22 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape prot
 	} else {
 		return nil, &TaskError{Subroutine: name, Status: StatusBusy, Text: fmt.Sprintf("%d streams are open on this connection", id)}
 	}
-	st := newStream(&l.lane, ctx, id, shape, name, 0)
+	opened := &ClientStream{}
+	st := &opened.stream
+	st.init(&l.lane, ctx, id, shape, name, 0)
 	st.client = true
 	window := l.swarm.config.StreamCredit
 	if shape == proto.ShapeSend {
 		window = 0
 	}
-	st.enter(window)
-	st.credit = l.initialCredit
+	st.enter(window, l.initialCredit)
 	st.last.Store(-1)
 	st.sentEnd = shape == proto.ShapeStream
 	l.inflight.Add(1)
-	b := l.out.whole(proto.KindOpen, size)
-	b.b = proto.AppendOpen(b.b, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
+	b := l.out.Whole(proto.KindOpen, size)
+	b.B = proto.AppendOpen(b.B, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
 	l.appended()
-	return st, nil
+	return opened, nil
 }
 
 // streamEnded takes the gateway's terminal status of a stream.
@@ -204,30 +206,28 @@ func (l *swarmLane) loseStreams(cause error) {
 	l.freeStreams, l.nextStream = nil, 0
 }
 
-// CloseSend says that no more chunks come from this end. At the gateway it does nothing: returning ends the stream.
-func (s *Stream) CloseSend() {
+// CloseSend says that no more chunks come from this end.
+func (s *ClientStream) CloseSend() {
 	l := s.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !s.client || s.sentEnd || s.over || s.err != nil {
+	if s.sentEnd || s.over || s.err != nil {
 		return
 	}
 	s.sentEnd = true
-	b := l.out.whole(proto.KindEnd, 5)
-	b.b = proto.AppendEnd(b.b, proto.End{Stream: s.id, Status: StatusOK})
+	b := l.out.Whole(proto.KindEnd, 5)
+	b.B = proto.AppendEnd(b.B, proto.End{Stream: s.id, Status: StatusOK})
 	l.appended()
 }
 
-// Abort ends the stream early, at the client: the subroutine's context ends at once. After the end it does nothing.
-func (s *Stream) Abort() {
-	if s.client {
-		s.abort(context.Canceled)
-		s.cancel(context.Canceled)
-	}
+// Abort ends the stream early: the subroutine's context ends at once. After the end it does nothing.
+func (s *ClientStream) Abort() {
+	s.abort(context.Canceled)
+	s.cancel(context.Canceled)
 }
 
 // abort ends the stream at the client because of err. The gateway's end is still to come, and frees the id.
-func (s *Stream) abort(err error) {
+func (s *stream) abort(err error) {
 	l := s.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -240,15 +240,15 @@ func (s *Stream) abort(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		status = StatusTimeout
 	}
-	b := l.out.whole(proto.KindAbort, 5)
-	b.b = proto.AppendAbort(b.b, s.id, status)
+	b := l.out.Whole(proto.KindAbort, 5)
+	b.B = proto.AppendAbort(b.B, s.id, status)
 	l.appended()
 	wake(s.recvWake)
 	wake(s.sendWake)
 }
 
 // Result waits for the end of a stream, drops the chunks that still come, and returns the subroutine's answer.
-func (s *Stream) Result() ([]byte, error) {
+func (s *ClientStream) Result() ([]byte, error) {
 	for {
 		if _, _, err := s.Recv(); err == io.EOF {
 			s.lane.mu.Lock()
@@ -261,7 +261,7 @@ func (s *Stream) Result() ([]byte, error) {
 }
 
 // Progress says how far the stream has come.
-func (s *Stream) Progress() Progress {
+func (s *ClientStream) Progress() Progress {
 	s.lane.mu.Lock()
 	defer s.lane.mu.Unlock()
 	return s.soFar()

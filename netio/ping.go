@@ -69,9 +69,10 @@ func (l *swarmLane) ping(ctx context.Context, message []byte) (time.Duration, er
 	}
 	l.pings[token] = done
 	start := time.Now()
-	l.acknowledge()
 	payload := append(binary.LittleEndian.AppendUint64(nil, token), message...)
-	l.out.control = proto.AppendFrame(l.out.control, proto.Frame{Kind: proto.KindPing, Payload: payload})
+	l.out.Control(l.in.Received(), func(dst []byte) []byte {
+		return proto.AppendFrame(dst, proto.Frame{Kind: proto.KindPing, Payload: payload})
+	})
 	l.startFlush()
 	l.mu.Unlock()
 	select {

@@ -49,9 +49,8 @@ func (l *swarmLane) restart(cause error, final bool) {
 	slots := l.slots
 	l.slots, l.free, l.bodies, l.deadlines = nil, nil, 0, 0
 	l.inflight.Store(0)
-	l.out.reset()
-	l.received.Store(0)
-	l.told.Store(0)
+	l.out.Reset()
+	l.in.Reset()
 	l.loseStreams(cause)
 	var over []ending
 	for id, s := range slots {
@@ -89,12 +88,8 @@ func (l *swarmLane) restart(cause error, final bool) {
 // unseen returns the ids of the tasks that the gateway certainly did not take: those in frames that were never written
 // to their end or, if its last ack is final, lie beyond it. The caller holds mu.
 func (l *swarmLane) unseen(final bool) map[uint32]struct{} {
-	seen := l.out.written
-	if final {
-		seen = l.out.acked
-	}
 	ids := map[uint32]struct{}{}
-	l.out.beyond(seen, func(f proto.Frame) {
+	l.out.NeverReceived(final, func(f proto.Frame) {
 		if f.Kind != proto.KindTasks {
 			return
 		}

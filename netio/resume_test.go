@@ -347,8 +347,8 @@ func TestResumeOfFullLane(t *testing.T) {
 	}
 	paused := func() bool {
 		return p.got > 0 && int(p.got) == most(g, func(h *handler) int {
-			if h.full && h.out.unsent() == 0 && !h.flushing {
-				return int(h.out.end)
+			if h.full && h.out.Unsent() == 0 && !h.flushing {
+				return int(h.out.End())
 			}
 			return 0
 		})

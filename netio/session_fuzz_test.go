@@ -296,7 +296,7 @@ func (s *simulation) finish() {
 	}
 	l := s.swarm.lanes[0]
 	l.mu.Lock()
-	used, kept := len(l.slots)-len(l.free), l.out.unacknowledged()
+	used, kept := len(l.slots)-len(l.free), l.out.Unacknowledged()
 	l.mu.Unlock()
 	if used != 0 || l.inflight.Load() != 0 {
 		s.t.Errorf("%d slots are in use at the end", used)

@@ -17,7 +17,7 @@ import (
 //	lost      provided that the age of its lane has ended, but not by a clean drain after it began, or that a gateway
 //	          drained and it never began; the error says what was delivered
 type simulatedStream struct {
-	st                      *Stream
+	st                      *ClientStream
 	age                     int // of the lane that it was opened on
 	began, aborted, shut    bool
 	returned, drained, over bool
@@ -50,8 +50,8 @@ func (s *simulation) handleStreams(g *Gateway) {
 		}
 		x.began = true
 		s.mu.Unlock()
-		go s.sendWay(ctx, st, &x.down)
-		go s.readWay(ctx, st, &x.up, func(err error) {
+		go s.sendWay(ctx, &st.stream, &x.down)
+		go s.readWay(ctx, &st.stream, &x.up, func(err error) {
 			if err == io.EOF && (!x.shut || x.up.received != x.up.sent) {
 				s.t.Errorf("a stream's way up ended without all chunks: %+v", x)
 			}
@@ -69,7 +69,7 @@ func (s *simulation) handleStreams(g *Gateway) {
 }
 
 // sendWay sends chunks as it is told to, until one cannot be sent or ctx ends.
-func (s *simulation) sendWay(ctx context.Context, st *Stream, way *streamWay) {
+func (s *simulation) sendWay(ctx context.Context, st *stream, way *streamWay) {
 	for n := 0; ; n++ {
 		select {
 		case <-way.send:
@@ -88,7 +88,7 @@ func (s *simulation) sendWay(ctx context.Context, st *Stream, way *streamWay) {
 }
 
 // readWay reads chunks as it is told to, and tells ended, with mu held, how the way ended.
-func (s *simulation) readWay(ctx context.Context, st *Stream, way *streamWay, ended func(error)) {
+func (s *simulation) readWay(ctx context.Context, st *stream, way *streamWay, ended func(error)) {
 	for n := 0; ; n++ {
 		select {
 		case <-way.read:
@@ -192,8 +192,8 @@ func (s *simulation) openStream() {
 		s.streams = s.streams[:len(s.streams)-1]
 		return
 	}
-	go s.sendWay(s.ctx, x.st, &x.up)
-	go s.readWay(s.ctx, x.st, &x.down, func(err error) { s.streamOver(x, err) })
+	go s.sendWay(s.ctx, &x.st.stream, &x.up)
+	go s.readWay(s.ctx, &x.st.stream, &x.down, func(err error) { s.streamOver(x, err) })
 }
 
 // endStreams lets all streams end, and reads what is there of them. Clean says that a drain has just ended that lost nothing.

@@ -8,22 +8,31 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
-// Stream is one open stream, at either end. Send may be used by one goroutine while another uses Recv; two must not
-// use the same one at once.
+// Stream is an open stream at the gateway, as its subroutine has it. It ends when the subroutine returns. Send may be used by
+// one goroutine while another uses Recv; two must not use the same one at once.
 //
-// What waits for whom: Send waits for the peer's credit and for room in the connection's outbox; Recv waits for chunks.
-// Credit goes back to the peer as chunks are consumed, so a stream that nobody reads holds up nothing but itself. At a
-// client it grows while the reader waits for more, to three times SwarmConfig.StreamCredit for the open streams of a
-// connection in all.
-type Stream struct {
+// What waits for whom: Send waits for the client's credit and for room in the connection's outbox; Recv waits for chunks.
+// Credit goes back to the client as chunks are consumed, so a stream that nobody reads holds up nothing but itself.
+type Stream struct{ stream }
+
+// ClientStream is an open stream at the client. Send may be used by one goroutine while another uses Recv; two must not use
+// the same one at once. Its owner reads to the end or calls Abort.
+//
+// What waits for whom is as in a Stream. The gateway's credit grows while the reader waits for more, to three times
+// SwarmConfig.StreamCredit for the open streams of a connection in all.
+type ClientStream struct{ stream }
+
+// stream is what both ends of a stream have in common.
+type stream struct {
 	lane   *lane
 	id     uint32
 	name   string
 	client bool
-	shape  proto.Shape
+	shape  Shape
 	ctx    context.Context // at the gateway, what the subroutine has; at the client, what the caller gave
 	cancel context.CancelCauseFunc
 
@@ -31,26 +40,26 @@ type Stream struct {
 	sendWake chan struct{} // one slot: something has changed for Send
 
 	// Recv's own.
-	taken  inbox // out of in, so that a chunk costs no lock
-	window int   // credit that the peer has in all; written under lane.mu
-	owed   int   // consumed, and not given back yet
-	waited bool  // there was nothing to consume since credit was last given back
+	taken  session.Inbox // out of in, so that a chunk costs no lock
+	window int           // credit that the peer has in all
+	owed   int           // consumed, and not given back yet
+	waited bool          // there was nothing to consume since credit was last given back
 
 	last     atomic.Int64 // ident of the last chunk that Recv returned
 	received atomic.Int64 // chunks that it returned
 	dropped  atomic.Bool  // what has not been consumed is not wanted any more
 
 	// Guarded by lane.mu.
-	in        inbox
-	allowed   int  // credit that the peer has left
+	in        session.Inbox
+	credit    session.Credit
 	peerEnded bool // no more chunks will come
-	credit    int  // what the peer lets us send
 	queued    bool // in lane.spaceFor
 	sentEnd   bool // we send no more chunks
 	over      bool // out of the lane's table: its terminal status is known
 	err       error
 	result    []byte // of a send, at the client
 	progress  Progress
+	delivery  session.Delivery // of what was sent, at the client
 }
 
 // Progress says how far a stream came.
@@ -59,9 +68,6 @@ type Progress struct {
 	Received  int64 // chunks received
 	Sent      int64 // bytes of chunks sent
 	Taken     int64 // bytes of chunks that the peer's side has consumed, at least
-
-	sent []int32 // lengths of chunks that the peer has not consumed, as far as we know
-	cost int     // credit that came back and covers no whole chunk yet
 }
 
 // StreamError is how a stream ends that was cut off: Err is ErrLost and why, or ErrCanceled where its swarm was closed. It
@@ -91,38 +97,38 @@ func (e *StreamError) Is(target error) bool {
 // errStreamEnded is what Send returns when the other side wants no more: the stream's status tells the rest.
 var errStreamEnded = errors.New("stream has ended")
 
-// newStream returns a stream whose context ends at the deadline, a reading of monotonic, if that is not 0.
-func newStream(l *lane, ctx context.Context, id uint32, shape proto.Shape, name string, deadline int64) *Stream {
-	s := &Stream{lane: l, id: id, shape: shape, name: name,
-		recvWake: make(chan struct{}, 1), sendWake: make(chan struct{}, 1)}
+// init makes a stream ready for use; its context ends at the deadline, a reading of monotonic, if that is not 0.
+func (s *stream) init(l *lane, ctx context.Context, id uint32, shape Shape, name string, deadline int64) {
+	s.lane, s.id, s.shape, s.name = l, id, shape, name
+	s.recvWake, s.sendWake = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	if deadline != 0 {
 		timed, stop := context.WithDeadlineCause(s.ctx, epoch.Add(time.Duration(deadline-1)), ErrTimeout)
 		cancel := s.cancel
 		s.ctx, s.cancel = timed, func(cause error) { cancel(cause); stop() }
 	}
-	return s
 }
 
-// enter puts the stream into its lane's table; the peer has so much credit. The caller holds the lane's mu.
-func (s *Stream) enter(window int) {
+// enter puts the stream into its lane's table. The peer may send window bytes, and we credit bytes. The caller holds the
+// lane's mu.
+func (s *stream) enter(window, credit int) {
 	l := s.lane
 	if l.streams == nil {
-		l.streams = map[uint32]*Stream{}
+		l.streams = map[uint32]*stream{}
 	}
 	l.streams[s.id] = s
-	s.window, s.allowed = window, window
-	l.windows += window
+	s.window = window
+	s.credit.Open(&l.windows, window, credit)
 }
 
 // Context returns the stream's context. At the gateway it ends as soon as the client aborts, leaves for good or its
 // deadline passes, and when the subroutine has returned; at the client with the caller's own, with Abort, and when Recv has
 // returned the end.
-func (s *Stream) Context() context.Context { return s.ctx }
+func (s *stream) Context() context.Context { return s.ctx }
 
 // Send sends a chunk; body is copied. It waits for credit. An error means that nobody reads any more: the client has
 // aborted or left (at the gateway), or the subroutine has returned (at the client: Recv or Result say how).
-func (s *Stream) Send(ident int64, body []byte) error {
+func (s *stream) Send(ident int64, body []byte) error {
 	l := s.lane
 	for {
 		l.mu.Lock()
@@ -130,12 +136,12 @@ func (s *Stream) Send(ident int64, body []byte) error {
 			l.mu.Unlock()
 			return err
 		}
-		if s.credit > 0 && l.out.unsent() < streamAhead && l.out.unacknowledged() < l.maxKept {
+		if s.credit.CanSend() && l.out.Unsent() < streamAhead && l.out.Unacknowledged() < l.maxKept {
 			s.append(ident, body)
 			l.mu.Unlock()
 			return nil
 		}
-		if s.credit > 0 && !s.queued {
+		if s.credit.CanSend() && !s.queued {
 			s.queued = true
 			l.spaceFor = append(l.spaceFor, s)
 		}
@@ -152,7 +158,7 @@ func (s *Stream) Send(ident int64, body []byte) error {
 }
 
 // cannotSend says why a chunk cannot be sent, now or later. The caller holds the lane's mu.
-func (s *Stream) cannotSend(size int) error {
+func (s *stream) cannotSend(size int) error {
 	switch {
 	case s.err != nil:
 		return s.failure()
@@ -160,44 +166,44 @@ func (s *Stream) cannotSend(size int) error {
 		return errStreamEnded
 	case s.sentEnd:
 		return fmt.Errorf("%s: chunk after the end: %w", s.name, ErrClosed)
-	case proto.ChunkHeaderSize+size > s.lane.out.limit:
-		return fmt.Errorf("%s: chunk of %d bytes: %w of %d bytes", s.name, size, ErrTooLarge, s.lane.out.limit)
+	case proto.ChunkHeaderSize+size > s.lane.out.Limit():
+		return fmt.Errorf("%s: chunk of %d bytes: %w of %d bytes", s.name, size, ErrTooLarge, s.lane.out.Limit())
 	}
 	return nil
 }
 
-func (s *Stream) append(ident int64, body []byte) {
-	s.credit -= proto.ChunkHeaderSize + len(body)
-	b := s.lane.out.entry(proto.KindChunks, openKey{}, proto.ChunkHeaderSize+len(body), maxEntries)
-	b.b = proto.AppendChunk(b.b, proto.Chunk{Stream: s.id, Ident: ident, Body: body})
+func (s *stream) append(ident int64, body []byte) {
+	s.credit.Sent(len(body))
+	b := s.lane.out.Entry(proto.KindChunks, session.FrameKey{}, session.ChunkCost(len(body)), session.NoLimit)
+	b.B = proto.AppendChunk(b.B, proto.Chunk{Stream: s.id, Ident: ident, Body: body})
 	s.lane.appended()
 	if s.client {
 		s.progress.Sent += int64(len(body))
-		s.progress.sent = append(s.progress.sent, int32(len(body)))
+		s.delivery.Sent(len(body))
 	}
 }
 
 // Recv returns the next chunk; body is valid until the next call. It waits for one. After the last it returns io.EOF,
 // or the error by which the stream ended.
-func (s *Stream) Recv() (ident int64, body []byte, err error) {
+func (s *stream) Recv() (ident int64, body []byte, err error) {
 	ident, body, _, err = s.recv()
 	return ident, body, err
 }
 
 // recv is Recv; it also says whether another chunk is there already.
-func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
+func (s *stream) recv() (ident int64, body []byte, more bool, err error) {
 	for {
 		if s.dropped.Load() {
-			s.taken.drop()
+			s.taken.Drop()
 		}
-		if ident, body, ok := s.taken.pop(); ok {
+		if ident, body, ok := s.taken.Pop(); ok {
 			s.last.Store(ident)
 			s.received.Add(1)
-			s.consumed(proto.ChunkHeaderSize + len(body))
-			if !s.taken.more() {
+			s.consumed(session.ChunkCost(len(body)))
+			if !s.taken.More() {
 				_, _ = s.take()
 			}
-			return ident, body, s.taken.more(), nil
+			return ident, body, s.taken.More(), nil
 		}
 		if some, err := s.take(); some {
 			continue
@@ -221,11 +227,11 @@ func (s *Stream) recv() (ident int64, body []byte, more bool, err error) {
 }
 
 // take takes what has arrived. Where nothing has, the error says how the stream has ended, if it has.
-func (s *Stream) take() (some bool, err error) {
+func (s *stream) take() (some bool, err error) {
 	s.lane.mu.Lock()
 	defer s.lane.mu.Unlock()
 	switch {
-	case s.taken.takeAll(&s.in):
+	case s.taken.TakeAll(&s.in):
 		return true, nil
 	case s.err != nil:
 		return false, s.failure()
@@ -241,7 +247,7 @@ const creditGrowth = 3
 
 // consumed gives credit back, half a window at a time. At the client the window grows while its reader has to wait for more,
 // since then it is the window, or the way, that holds the stream up. One that is not read keeps the window that it has.
-func (s *Stream) consumed(cost int) {
+func (s *stream) consumed(cost int) {
 	if s.owed += cost; s.owed < s.window/2 {
 		return
 	}
@@ -251,21 +257,15 @@ func (s *Stream) consumed(cost int) {
 	if s.peerEnded || s.over {
 		return
 	}
-	give := s.owed
-	if more := min(s.window, l.growTo-l.windows); s.waited && more > 0 {
-		give += more
-		l.windows += more
-		s.window += more
-	}
-	s.owed, s.waited = 0, false
-	b := l.out.entry(proto.KindCredit, openKey{}, 8, maxEntries)
-	b.b = proto.AppendCredit(b.b, s.id, uint32(give))
-	s.allowed += give
+	give := s.credit.Give(&l.windows, s.owed, s.waited)
+	s.window, s.owed, s.waited = s.credit.Window(), 0, false
+	b := l.out.Entry(proto.KindCredit, session.FrameKey{}, 8, session.NoLimit)
+	b.B = proto.AppendCredit(b.B, s.id, uint32(give))
 	l.appended()
 }
 
 // wakeSender is called by the lane, with mu held, when there is room in the outbox.
-func (s *Stream) wakeSender() {
+func (s *stream) wakeSender() {
 	s.queued = false
 	wake(s.sendWake)
 }
@@ -279,7 +279,7 @@ func wake(c chan struct{}) {
 
 // failure returns why the stream ended. What a StreamError says was received is what the caller has got: chunks that
 // had arrived are still handed out after the gateway was lost. The caller holds the lane's mu.
-func (s *Stream) failure() error {
+func (s *stream) failure() error {
 	cut, ok := s.err.(*StreamError) //nolint:errorlint // close put it there
 	if !ok {
 		return s.err
@@ -290,14 +290,14 @@ func (s *Stream) failure() error {
 }
 
 // soFar is how far the stream has come. The caller holds the lane's mu.
-func (s *Stream) soFar() Progress {
+func (s *stream) soFar() Progress {
 	p := s.progress
-	p.LastIdent, p.Received, p.sent = s.last.Load(), s.received.Load(), nil
+	p.LastIdent, p.Received = s.last.Load(), s.received.Load()
 	return p
 }
 
 // streamFrame handles a frame of streams that is the same at both ends.
-func (l *lane) streamFrame(f proto.Frame) error {
+func (l *lane) streamFrame(f *proto.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := l.nextChunk
@@ -330,52 +330,36 @@ func (l *lane) nextCredit(src []byte) (rest []byte, err error) {
 }
 
 // arrived takes a chunk in. A chunk for a stream that was aborted here is dropped.
-func (s *Stream) arrived(c proto.Chunk) error {
-	if s.peerEnded || s.allowed <= 0 {
+func (s *stream) arrived(c proto.Chunk) error {
+	if s.peerEnded || !s.credit.Arrived(len(c.Body)) {
 		return fmt.Errorf("%w: chunk on stream %d without credit or after its end", proto.ErrMalformed, c.Stream)
 	}
-	s.allowed -= proto.ChunkHeaderSize + len(c.Body)
 	if s.err == nil {
-		s.in.push(c.Ident, c.Body)
+		s.in.Push(c.Ident, c.Body)
 		wake(s.recvWake)
 	}
 	return nil
 }
 
-// maxCredit bounds what a peer may give, far below an overflow.
-const maxCredit = 1 << 40
-
-func (s *Stream) credited(bytes int) error {
-	if s.credit += bytes; s.credit > maxCredit {
-		return fmt.Errorf("%w: credit of stream %d", proto.ErrMalformed, s.id)
+func (s *stream) credited(bytes int) error {
+	if err := s.credit.Gained(bytes); err != nil {
+		return err
 	}
 	if s.client {
-		s.progress.taken(bytes)
+		s.progress.Taken += s.delivery.Gained(bytes)
 	}
 	wake(s.sendWake)
 	return nil
 }
 
-// taken turns credit that came back into bytes of whole chunks.
-func (p *Progress) taken(credit int) {
-	p.cost += credit
-	n := 0
-	for n < len(p.sent) && p.cost >= proto.ChunkHeaderSize+int(p.sent[n]) {
-		p.cost -= proto.ChunkHeaderSize + int(p.sent[n])
-		p.Taken += int64(p.sent[n])
-		n++
-	}
-	p.sent = p.sent[:copy(p.sent, p.sent[n:])]
-}
-
 // drop frees what has arrived and nobody will consume. The caller holds the lane's mu.
-func (s *Stream) drop() {
+func (s *stream) drop() {
 	s.dropped.Store(true)
-	s.in.drop()
+	s.in.Drop()
 }
 
 // close ends the stream at this end with its terminal state; err nil is a good end. The caller holds the lane's mu.
-func (s *Stream) close(err error) {
+func (s *stream) close(err error) {
 	if s.over {
 		return
 	}
@@ -387,7 +371,7 @@ func (s *Stream) close(err error) {
 		s.drop()
 	}
 	delete(s.lane.streams, s.id)
-	s.lane.windows -= s.window
+	s.credit.Close(&s.lane.windows)
 	wake(s.recvWake)
 	wake(s.sendWake)
 }

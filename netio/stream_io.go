@@ -6,10 +6,10 @@ import "io"
 const chunkSize = 64<<10 - 256
 
 // Reader returns the stream's chunks as one run of bytes; their idents are dropped. It is used in place of Recv.
-func (s *Stream) Reader() io.Reader { return &streamReader{s: s} }
+func (s *stream) Reader() io.Reader { return &streamReader{s: s} }
 
 type streamReader struct {
-	s    *Stream
+	s    *stream
 	rest []byte
 }
 
@@ -53,10 +53,10 @@ func (r *streamReader) more() error {
 
 // Writer returns a writer that sends what is written as chunks of at most 64 KiB, their idents counting from 0. It is
 // used in place of Send.
-func (s *Stream) Writer() io.Writer { return &streamWriter{s: s} }
+func (s *stream) Writer() io.Writer { return &streamWriter{s: s} }
 
 type streamWriter struct {
-	s     *Stream
+	s     *stream
 	ident int64
 }
 
@@ -75,8 +75,8 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 }
 
 // chunkSize is the size that suits the peer.
-func (s *Stream) chunkSize() int {
+func (s *stream) chunkSize() int {
 	s.lane.mu.Lock()
 	defer s.lane.mu.Unlock()
-	return min(chunkSize, s.lane.out.limit-256)
+	return min(chunkSize, s.lane.out.Limit()-256)
 }

@@ -342,8 +342,8 @@ func TestStreamTooMany(t *testing.T) {
 	g := startStreams(t, GatewayConfig{Streams: 4, MaxStreams: 6})
 	one := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
 	two := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
-	hold := func(s *Swarm) (*Stream, error) { return s.OpenStream(testContext(t), "hold", nil) }
-	var open []*Stream
+	hold := func(s *Swarm) (*ClientStream, error) { return s.OpenStream(testContext(t), "hold", nil) }
+	var open []*ClientStream
 	for i := range 4 {
 		st, err := hold(one)
 		if err != nil {

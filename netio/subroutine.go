@@ -8,6 +8,8 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+
+	"shoal/proto"
 )
 
 // CallFunc is a subroutine that takes bytes and gives bytes. In is valid until it returns; what it returns is copied
@@ -36,14 +38,14 @@ type SendFunc func(ctx context.Context, in []byte, body io.Reader) ([]byte, erro
 type DuplexFunc func(ctx context.Context, in []byte, s *Stream) error
 
 // Shape says what a subroutine takes and gives.
-type Shape string
+type Shape = proto.Shape
 
 // The shapes of subroutines.
 const (
-	ShapeCall   Shape = "call"
-	ShapeStream Shape = "stream"
-	ShapeSend   Shape = "send"
-	ShapeDuplex Shape = "duplex"
+	ShapeCall   = proto.ShapeCall
+	ShapeStream = proto.ShapeStream
+	ShapeSend   = proto.ShapeSend
+	ShapeDuplex = proto.ShapeDuplex
 )
 
 // SubroutineInfo describes a registered subroutine.

@@ -115,9 +115,8 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for i := range c.Connections {
 		l := &swarmLane{swarm: s, index: uint16(i), firstTry: make(chan error, 1)}
-		l.lane.init(l, c.FrameLimit, c.SendBuffer)
-		l.growTo = creditGrowth * c.StreamCredit
-		l.out.forgetful = c.NoSession
+		l.lane.init(l, c.FrameLimit, c.SendBuffer, c.NoSession)
+		l.windows.SetLimit(creditGrowth * c.StreamCredit)
 		s.lanes = append(s.lanes, l)
 	}
 	open := c.Dial

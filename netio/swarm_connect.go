@@ -72,13 +72,9 @@ func (l *swarmLane) tried(err error) {
 
 // serve attaches a connection and reads from it until it ends.
 func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
-	l.features = welcome.Features & l.swarm.config.Compress.features()
+	l.in.Agree(welcome.Features & expandable(l.swarm.config.Compress))
 	l.mu.Lock()
-	l.out.limit = int(min(welcome.FrameLimit, maxFrameLimit))
-	l.out.compress = proto.CompressNone
-	if c := l.swarm.config.Compress.wire(); c.Feature()&welcome.Features != 0 {
-		l.out.compress = c
-	}
+	l.out.SetPeer(int(min(welcome.FrameLimit, maxFrameLimit)), agreed(l.swarm.config.Compress, welcome.Features))
 	l.window = int(min(welcome.Window, maxWindow))
 	l.windowBytes = int64(min(welcome.WindowBytes, 1<<62))
 	l.maxStreams = welcome.Streams
@@ -178,9 +174,9 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 	c := l.swarm.config
 	l.helloClock = max(clockMillis(), l.helloClock+1)
 	hello := proto.Hello{
-		MinVersion: proto.Version, MaxVersion: proto.Version, Features: c.Compress.features(),
+		MinVersion: proto.Version, MaxVersion: proto.Version, Features: expandable(c.Compress),
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
-		Lane: l.index, Resume: l.welcomed, Received: l.received.Load(), Clock: l.helloClock,
+		Lane: l.index, Resume: l.welcomed, Received: l.in.Received(), Clock: l.helloClock,
 	}
 	if l.key != nil {
 		hello.Prove(l.key, l.begun)
@@ -234,7 +230,7 @@ func (l *swarmLane) abandonAll() {
 	slots := l.slots
 	l.slots, l.free = nil, nil
 	l.loseStreams(ErrClosed)
-	l.out.reset()
+	l.out.Reset()
 	l.mu.Unlock()
 	var over []ending
 	for id, s := range slots {

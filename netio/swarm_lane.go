@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/session"
 	"shoal/proto"
 )
 
@@ -146,7 +147,7 @@ func (l *swarmLane) enqueue(h *handing, most int) (n int, id uint32, err error) 
 		rest = rest[len(frame):]
 	}
 	if h.together > 1 {
-		l.out.closeOnTake()
+		l.out.Seal()
 	}
 	l.inflight.Add(int32(n))
 	l.grown()
@@ -159,22 +160,22 @@ func (l *swarmLane) openFrame(r *request, tasks []outgoing) {
 	for i := range tasks {
 		size += proto.TaskHeaderSize + len(tasks[i].body)
 	}
-	l.out.closeFrame()
-	l.out.tail(min(size, l.out.limit))
+	l.out.CloseFrame()
+	l.out.Reserve(min(size, l.out.Limit()))
 }
 
 // putAll gives tasks their slots and appends them to the outbox; the id is that of the last. The caller holds mu, has
 // checked the room, and counts the tasks as in flight.
 func (l *swarmLane) putAll(r *request, who sink, tasks []outgoing, now int64) (id uint32) {
-	var b *buffer
-	key := openKey{r.name, r.deadline}
+	var b *session.Buffer
+	key := session.FrameKey{Name: r.name, Deadline: r.deadline}
 	for i := range tasks {
 		t := &tasks[i]
 		id = l.assign(slot{sink: who, request: r, body: t.body, index: t.index, sent: now})
-		if size := proto.TaskHeaderSize + len(t.body); b == nil || !l.out.more(b, size) {
-			b = l.out.entry(proto.KindTasks, key, size, maxEntries)
+		if size := proto.TaskHeaderSize + len(t.body); b == nil || !l.out.More(b, size) {
+			b = l.out.Entry(proto.KindTasks, key, size, session.NoLimit)
 		}
-		b.b = proto.AppendTask(b.b, id, t.body)
+		b.B = proto.AppendTask(b.B, id, t.body)
 	}
 	return id
 }
@@ -198,11 +199,11 @@ func (l *swarmLane) assign(s slot) (id uint32) {
 
 // tooLarge reports whether a body of so many bytes is above what the gateway takes. The caller holds mu.
 func (l *swarmLane) tooLarge(r *request, size int) bool {
-	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.limit || int64(size) > l.windowBytes)
+	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.Limit() || int64(size) > l.windowBytes)
 }
 
 func (l *swarmLane) errTooLarge(r *request, size int) error {
-	return fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, size, ErrTooLarge, min(int64(l.out.limit), l.windowBytes))
+	return fmt.Errorf("%s: task of %d bytes: %w of %d bytes", r.name, size, ErrTooLarge, min(int64(l.out.Limit()), l.windowBytes))
 }
 
 func (l *swarmLane) errClosed() error {
@@ -220,7 +221,7 @@ func (l *swarmLane) fitting(h *handing, tasks []outgoing) (n int, err error) {
 	if window == 0 { // not welcome yet: a few small ones may wait
 		window, bytes, outbox = 1024, proto.MinFrameLimit/2, proto.MinFrameLimit/2
 	}
-	if l.out.unacknowledged() >= outbox {
+	if l.out.Unacknowledged() >= outbox {
 		return 0, nil
 	}
 	size, full := int64(0), false
@@ -281,13 +282,34 @@ func (l *swarmLane) abandon(id uint32, who sink, index int) bool {
 }
 
 func (l *swarmLane) cancelSlot(id uint32) {
-	b := l.out.entry(proto.KindCancel, openKey{}, 4, maxEntries)
-	b.b = proto.AppendCancel(b.b, id)
+	b := l.out.Entry(proto.KindCancel, session.FrameKey{}, 4, session.NoLimit)
+	b.B = proto.AppendCancel(b.B, id)
 	l.appended()
 }
 
+// receive handles the whole frames at the start of src, which have come by k: swarmLane is a receiver.
+func (l *swarmLane) receive(k *link, src []byte) (consumed, need int, err error) {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	frames, err := l.frames(k, src)
+	if err != nil {
+		return 0, 0, err
+	}
+	for frames.Next() {
+		if err := l.frame(frames.Frame()); err != nil {
+			frames.Fail(err)
+		}
+	}
+	l.afterBurst()
+	l.acknowledgeRead()
+	return frames.End()
+}
+
 // frame handles a frame of the gateway's.
-func (l *swarmLane) frame(f proto.Frame) error {
+func (l *swarmLane) frame(f *proto.Frame) error {
+	if done, err := l.controlFrame(f); done {
+		return err
+	}
 	switch f.Kind {
 	case proto.KindResults:
 		return l.results(f.Payload)
@@ -360,8 +382,8 @@ func (l *swarmLane) results(rest []byte) error {
 	return malformed
 }
 
-// burst lets those go on who wait for a slot, and tells a gateway that drains at once what has arrived.
-func (l *swarmLane) burst() {
+// afterBurst lets those go on who wait for a slot, and tells a gateway that drains at once what has arrived.
+func (l *swarmLane) afterBurst() {
 	if l.swarm.waiting.Load() > 0 {
 		l.swarm.wakeWaiters()
 	}
@@ -371,7 +393,7 @@ func (l *swarmLane) burst() {
 	}
 	if draining {
 		l.mu.Lock()
-		l.ackNow = true
+		l.out.AckNow()
 		l.startFlush()
 		l.mu.Unlock()
 	}

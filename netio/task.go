@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shoal/netio/internal/session"
 	"shoal/pool"
 	"shoal/proto"
 )
@@ -16,7 +17,7 @@ import (
 type batch struct {
 	h        *handler
 	sub      *subroutine
-	frame    *buffer // the one copy of the frame; the tasks' bodies are slices of it
+	frame    *session.Buffer // the one copy of the frame; the tasks' bodies are slices of it
 	tasks    []Task
 	contexts []taskContext // one for each task, where the subroutine takes contexts
 
@@ -299,7 +300,7 @@ func (b *batch) overMany(n int) {
 	if b.left.Add(-int32(n)) > 0 {
 		return
 	}
-	b.h.frames.Add(-int64(len(b.frame.b)))
+	b.h.held.Add(-int64(len(b.frame.B)))
 	b.h.batched.Add(-int64(len(b.tasks)))
 	if b.deadline != 0 && !b.h.timers.remove(&b.timer) {
 		return // its expire may be under way: the garbage collector gets it
@@ -307,7 +308,7 @@ func (b *batch) overMany(n int) {
 	if b.keep.Load() || cap(b.tasks) > keptTasks {
 		return
 	}
-	b.frame.free()
+	b.frame.Free()
 	clear(b.tasks)
 	*b = batch{tasks: b.tasks[:0], long: b.long}
 	batches[b.long].Put(b)
@@ -395,9 +396,9 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 	}
 	b := batches[long].Get().(*batch)
 	b.h = h
-	b.frame = newBuffer(len(rest))
-	b.frame.b = append(b.frame.b, rest...)
-	for rest = b.frame.b; len(rest) > 0; {
+	b.frame = session.NewBuffer(len(rest))
+	b.frame.B = append(b.frame.B, rest...)
+	for rest = b.frame.B; len(rest) > 0; {
 		var t Task
 		var err error
 		if t.id, t.body, rest, err = proto.NextTask(rest); err != nil {
@@ -415,7 +416,7 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 		b.tasks[n].b, b.tasks[n].id, b.tasks[n].size, b.tasks[n].body = b, t.id, uint32(len(t.body)), t.body
 	}
 	b.left.Store(int32(len(b.tasks)))
-	h.frames.Add(int64(len(b.frame.b)))
+	h.held.Add(int64(len(b.frame.B)))
 	h.batched.Add(int64(len(b.tasks)))
 	return b, nil
 }

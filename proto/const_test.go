@@ -96,6 +96,7 @@ var frozen = []struct {
 	{"CodeBadArgument", CodeBadArgument, 3},
 	{"CodeOwn", CodeOwn, 1024},
 
+	{"ShapeCall", uint64(ShapeCall), 0},
 	{"ShapeStream", uint64(ShapeStream), 1},
 	{"ShapeSend", uint64(ShapeSend), 2},
 	{"ShapeDuplex", uint64(ShapeDuplex), 3},
@@ -111,7 +112,7 @@ var frozenNames = map[fmt.Stringer]string{
 	GoodbyeNotAllowed: "not allowed", GoodbyeMalformed: "malformed", GoodbyeIdle: "idle", GoodbyeSuperseded: "superseded",
 	GoodbyeSlow: "slow", GoodbyeInternal: "internal",
 
-	ShapeStream: "stream", ShapeSend: "send", ShapeDuplex: "duplex",
+	ShapeCall: "call", ShapeStream: "stream", ShapeSend: "send", ShapeDuplex: "duplex",
 	CompressNone: "none", CompressS2: "s2", CompressZstd: "zstd",
 }
 

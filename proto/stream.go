@@ -8,18 +8,35 @@ import (
 // ChunkHeaderSize is what stands before the bytes of a chunk, and what a chunk costs in credit beside its bytes.
 const ChunkHeaderSize = 16
 
-// Shape says in which directions a stream carries chunks.
+// Shape says what a subroutine takes and gives. Streams of the other shapes than a call are opened with it on the wire.
 type Shape uint8
 
-// The shapes of streams.
+// The shapes of subroutines.
 const (
-	ShapeStream Shape = 1 // to the client
-	ShapeSend   Shape = 2 // to the gateway
-	ShapeDuplex Shape = 3 // both
+	ShapeCall   Shape = 0 // bytes in, bytes out: it has no stream
+	ShapeStream Shape = 1 // chunks to the client
+	ShapeSend   Shape = 2 // chunks to the gateway
+	ShapeDuplex Shape = 3 // chunks both ways
 )
+
+// MarshalText makes the name of a shape its form in JSON.
+func (s Shape) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the name of a shape.
+func (s *Shape) UnmarshalText(text []byte) error {
+	for known := ShapeCall; known <= ShapeDuplex; known++ {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no shape of a subroutine", text)
+}
 
 func (s Shape) String() string {
 	switch s {
+	case ShapeCall:
+		return "call"
 	case ShapeStream:
 		return "stream"
 	case ShapeSend:

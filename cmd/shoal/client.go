@@ -89,7 +89,7 @@ func addressHint(args []string) string {
 
 // dial connects to the gateway at url.
 func (c *clientCommand) dial(ctx context.Context, p *process, url string, config netio.SwarmConfig) (*netio.Swarm, error) {
-	config.Connections, config.Wait, config.Compress = c.Connections, c.Wait, compression(c.Compress)
+	config.Connections, config.Wait, config.Compress = c.Connections, c.Wait, compressions[c.Compress]
 	if c.Verbose {
 		config.Logger = newLogger(p.stderr, "info", "text")
 	}

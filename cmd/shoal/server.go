@@ -76,7 +76,7 @@ func (c *serverCommand) Run(p *process) error {
 	log := newLogger(p.stderr, c.LogLevel, c.LogFormat)
 	gw := netio.NewGateway(netio.GatewayConfig{
 		Listen: c.Listen, Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
-		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compression(c.Compress),
+		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compressions[c.Compress],
 		AllowStop: c.AllowStop, Logger: log,
 	})
 	var answers *table.Table
@@ -233,12 +233,8 @@ func newLogger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-func compression(name string) netio.Compression {
-	if name == "none" || name == "auto" {
-		return netio.CompressNone
-	}
-	return netio.Compression(name)
-}
+// compressions are the values of --compress, beside auto.
+var compressions = map[string]netio.Compression{"none": netio.CompressNone, "s2": netio.CompressS2, "zstd": netio.CompressZstd}
 
 // fsyncLevel is what the library calls it.
 func fsyncLevel(name string) files.Fsync {

@@ -1,22 +1,28 @@
 package files
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
-
-	"shoal/netio"
 )
+
+// chunkStream is either end of a stream.
+type chunkStream interface {
+	Send(ident int64, body []byte) error
+	Recv() (ident int64, body []byte, err error)
+	Context() context.Context
+}
 
 // chunkWriter packs records into chunks and sends these on a stream. Content is read straight into the chunk that will
 // carry it. One goroutine uses it.
 type chunkWriter struct {
-	stream *netio.Stream
+	stream chunkStream
 	buf    []byte // cap chunkSize
 	packer packer
 	pace   *pace
 }
 
-func newChunkWriter(s *netio.Stream, c Compression, p *pace) *chunkWriter {
+func newChunkWriter(s chunkStream, c Compression, p *pace) *chunkWriter {
 	return &chunkWriter{stream: s, buf: make([]byte, 0, chunkSize), packer: packer{mode: c}, pace: p}
 }
 
@@ -79,13 +85,13 @@ func (w *chunkWriter) data(size int) {
 
 // chunkReader takes the chunks of a stream apart. One goroutine uses it.
 type chunkReader struct {
-	stream *netio.Stream
+	stream chunkStream
 	rest   []byte
 	packer packer
 	pace   *pace
 }
 
-func newChunkReader(s *netio.Stream, p *pace) *chunkReader { return &chunkReader{stream: s, pace: p} }
+func newChunkReader(s chunkStream, p *pace) *chunkReader { return &chunkReader{stream: s, pace: p} }
 
 // next returns the next record; body is valid until the next call. At the end of the stream the error is io.EOF.
 func (r *chunkReader) next() (kind byte, body []byte, err error) {

@@ -166,7 +166,7 @@ func (c *Client) OpenRemote(ctx context.Context, name string) (io.ReadCloser, er
 	if err != nil {
 		return nil, remote(err)
 	}
-	r := &remoteFile{path: p, in: newChunkReader(st, nil)}
+	r := &remoteFile{path: p, stream: st, in: newChunkReader(st, nil)}
 	if err := r.fill(); err != nil && err != io.EOF { // so that a file that is not there is known now
 		st.Abort()
 		return nil, err

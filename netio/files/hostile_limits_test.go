@@ -36,7 +36,7 @@ func TestLimits(t *testing.T) {
 	must(t, b.swarm.WaitConnected(t.Context()))
 	before := descriptors(t)
 	argument := appendRequest([]byte{0}, "x", attributes{}, 0)
-	var streams []*netio.Stream
+	var streams []*netio.ClientStream
 	for range 50 { // nobody reads them
 		st, err := b.swarm.OpenStream(t.Context(), nameGet, argument)
 		must(t, err)

@@ -112,12 +112,12 @@ func TestHostilePut(t *testing.T) {
 }
 
 // sendOne sends a file of one byte and returns the answer.
-func sendOne(st *netio.Stream) (byte, []byte, error) {
+func sendOne(st *netio.ClientStream) (byte, []byte, error) {
 	return sendRecords(st, string([]byte{recData, recSum}))
 }
 
 // sendRecords sends records of these kinds and the end of a file, and returns the answer. Content is one byte.
-func sendRecords(st *netio.Stream, kinds string) (byte, []byte, error) {
+func sendRecords(st *netio.ClientStream, kinds string) (byte, []byte, error) {
 	out := newChunkWriter(st, CompressNone, nil)
 	one := sumOf([]byte("x"))
 	bodies := map[byte][]byte{recData: []byte("x"), recSum: one[:]}

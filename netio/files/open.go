@@ -6,6 +6,8 @@ import (
 	"io/fs"
 
 	"github.com/zeebo/xxh3"
+
+	"shoal/netio"
 )
 
 // appendRequest encodes what get is to send of one file, but for what follows with the flags.
@@ -17,13 +19,14 @@ func appendRequest(dst []byte, p string, want attributes, flags byte) []byte {
 
 // remoteFile reads a file at the gateway as it comes.
 type remoteFile struct {
-	path string
-	in   *chunkReader
-	hash xxh3.Hasher
-	open bool // a block has begun whose hash has not come
-	size int64
-	rest []byte
-	err  error // once it is over
+	path   string
+	stream *netio.ClientStream
+	in     *chunkReader
+	hash   xxh3.Hasher
+	open   bool // a block has begun whose hash has not come
+	size   int64
+	rest   []byte
+	err    error // once it is over
 }
 
 func (r *remoteFile) Read(p []byte) (int, error) {
@@ -94,6 +97,6 @@ func (r *remoteFile) Close() error {
 		r.err = fs.ErrClosed
 	}
 	r.rest = nil
-	r.in.stream.Abort()
+	r.stream.Abort()
 	return nil
 }

@@ -158,7 +158,7 @@ func (b *putBatch) end(i int, a Action, err error) {
 }
 
 // send sends what is wanted, and ends our direction of the stream.
-func (b *putBatch) send(out *sender, st *netio.Stream, in *chunkReader, list []wanted) error {
+func (b *putBatch) send(out *sender, st *netio.ClientStream, in *chunkReader, list []wanted) error {
 	for _, w := range list {
 		e := b.entries[w.index]
 		large := e.Size >= largeSize && !b.inline

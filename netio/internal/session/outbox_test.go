@@ -1,4 +1,4 @@
-package netio
+package session
 
 import (
 	"bytes"
@@ -32,7 +32,8 @@ func TestOutboxAgainstModel(t *testing.T) {
 }
 
 func modelRound(t *testing.T, rng *rand.Rand, c proto.Compression) {
-	o := newOutbox()
+	var o Outbox
+	o.Init(false)
 	o.limit, o.compress = 4096+rng.IntN(100_000), c
 	m := outboxModel{ends: map[int]bool{0: true}}
 	appended := 0
@@ -42,22 +43,21 @@ func modelRound(t *testing.T, rng *rand.Rand, c proto.Compression) {
 			for range rng.IntN(8) {
 				body := make([]byte, rng.IntN(1<<rng.IntN(12)))
 				body = append(body, byte(m.entries), byte(m.entries>>8))
-				b := o.entry(proto.KindResults, openKey{}, proto.ResultHeaderSize+len(body), maxEntries)
-				b.b = proto.AppendResult(b.b, uint32(m.entries), StatusOK, body)
+				b := o.Entry(proto.KindResults, FrameKey{}, proto.ResultHeaderSize+len(body), NoLimit)
+				b.B = proto.AppendResult(b.B, uint32(m.entries), proto.StatusOK, body)
 				m.entries++
 				appended += len(body)
 			}
 			if rng.IntN(4) == 0 {
-				b := o.whole(proto.KindCancel, 4)
-				b.b = proto.AppendCancel(b.b, 99)
+				b := o.Whole(proto.KindCancel, 4)
+				b.B = proto.AppendCancel(b.B, 99)
 			}
 		case op < 8: // write, perhaps only a part
 			if rng.IntN(4) == 0 {
 				o.control = append(o.control, "control"...)
 			}
-			control := len(o.control)
 			before := len(m.all)
-			pieces := o.take(nil, 1+rng.IntN(1<<18))
+			pieces, control := o.Take(nil, 1+rng.IntN(1<<18), 0)
 			got := bytes.Join(pieces, nil)
 			if string(got[:control]) != "control"[:control] && control > 0 {
 				t.Fatalf("control bytes are not first: %q", got[:control])
@@ -74,44 +74,44 @@ func modelRound(t *testing.T, rng *rand.Rand, c proto.Compression) {
 				t.Fatal("nothing to write though there is")
 			}
 			n := rng.IntN(len(got) + 1)
-			o.wrote(n)
+			o.Wrote(control+n, control)
 			m.next += n
 		case op == 8: // the peer acknowledges a frame's end that it has
 			to := m.frameEnd(rng, m.acked, m.next)
-			if !o.acknowledge(uint64(to)) {
+			if !o.Acknowledged(uint64(to)) {
 				t.Fatalf("ack of %d refused", to)
 			}
 			m.acked = max(m.acked, to)
-			if o.acknowledge(o.end + 1) {
+			if o.Acknowledged(o.end + 1) {
 				t.Fatal("ack of more than was sent taken")
 			}
 		default: // a new connection
 			for wrong := m.acked; wrong <= m.next; wrong++ {
 				if !m.ends[wrong] && rng.IntN(8) == 0 {
-					if o.rewind(uint64(wrong)) {
+					if o.Rewind(uint64(wrong)) {
 						t.Fatalf("rewound into a frame, to %d", wrong)
 					}
 					break
 				}
 			}
-			if m.acked > 0 && o.rewind(uint64(m.acked-1)) {
+			if m.acked > 0 && o.Rewind(uint64(m.acked-1)) {
 				t.Fatal("rewound to before what is acknowledged")
 			}
 			to := m.frameEnd(rng, m.acked, m.next)
-			if !o.rewind(uint64(to)) {
+			if !o.Rewind(uint64(to)) {
 				t.Fatalf("rewind to %d refused", to)
 			}
 			m.next, m.acked = to, to
 		}
-		if o.unsent() != len(m.all)-m.next+o.openBytes {
-			t.Fatalf("unsent %d, want %d", o.unsent(), len(m.all)-m.next+o.openBytes)
+		if o.Unsent() != len(m.all)-m.next+o.openBytes {
+			t.Fatalf("unsent %d, want %d", o.Unsent(), len(m.all)-m.next+o.openBytes)
 		}
 		if kept := len(m.all) - int(o.base); o.keptBytes != kept || int(o.base) > m.acked {
 			t.Fatalf("keeps %d bytes, want %d; base %d, acked %d", o.keptBytes, kept, o.base, m.acked)
 		}
 		open := 0
 		for _, b := range o.open {
-			open += len(b.b)
+			open += len(b.B)
 		}
 		if open != o.openBytes {
 			t.Fatalf("open bytes %d, want %d", o.openBytes, open)
@@ -121,10 +121,10 @@ func modelRound(t *testing.T, rng *rand.Rand, c proto.Compression) {
 }
 
 // grow adds what take has just closed to the model.
-func (m *outboxModel) grow(t *testing.T, o *outbox, before int) {
+func (m *outboxModel) grow(t *testing.T, o *Outbox, before int) {
 	kept := make([]byte, 0, o.keptBytes)
 	for _, b := range o.kept {
-		kept = append(kept, b.b...)
+		kept = append(kept, b.B...)
 	}
 	if int(o.base)+len(kept) != int(o.end) || int(o.end) < before {
 		t.Fatalf("base %d, %d kept, end %d", o.base, len(kept), o.end)
@@ -186,20 +186,21 @@ func (m *outboxModel) checkFrames(t *testing.T, limit int) {
 }
 
 func TestOutboxFrames(t *testing.T) {
-	o := newOutbox()
+	var o Outbox
+	o.Init(false)
 	add := func(name string, deadline uint64, size int) {
-		b := o.entry(proto.KindTasks, openKey{name, deadline}, proto.TaskHeaderSize+size, maxEntries)
-		b.b = proto.AppendTask(b.b, 1, make([]byte, size))
+		b := o.Entry(proto.KindTasks, FrameKey{name, deadline}, proto.TaskHeaderSize+size, NoLimit)
+		b.B = proto.AppendTask(b.B, 1, make([]byte, size))
 	}
 	count := func() (frames int) {
-		for rest := bytes.Join(o.take(nil, 1<<30), nil); len(rest) > 0; frames++ {
+		for rest := bytes.Join(o.takeSequence(nil, 1<<30), nil); len(rest) > 0; frames++ {
 			_, size, err := proto.ParseFrame(rest, o.limit)
 			if err != nil || size == 0 {
 				t.Fatal(size, err)
 			}
 			rest = rest[size:]
 		}
-		o.wrote(o.unsent())
+		o.wrote(o.Unsent())
 		return frames
 	}
 	for _, want := range []int{2, 1} { // the first burst does not know how large it will be
@@ -224,9 +225,9 @@ func TestOutboxFrames(t *testing.T) {
 		t.Errorf("three tasks of 2000 bytes are %d frames", n)
 	}
 	add("a", 0, 1)
-	o.closeFrame()
+	o.CloseFrame()
 	add("a", 0, 1)
-	o.closeOnTake()
+	o.Seal()
 	add("a", 0, 1)
 	if n := count(); n != 3 {
 		t.Errorf("closed frames are %d", n)
@@ -234,36 +235,38 @@ func TestOutboxFrames(t *testing.T) {
 }
 
 func TestOutboxForgetful(t *testing.T) {
-	o := newOutbox()
-	o.forgetful = true
+	var o Outbox
+	o.Init(false)
+	o.Init(true)
 	for range 10 {
-		b := o.whole(proto.KindCancel, 4)
-		b.b = proto.AppendCancel(b.b, 1)
-		n := len(bytes.Join(o.take(nil, 1<<20), nil))
+		b := o.Whole(proto.KindCancel, 4)
+		b.B = proto.AppendCancel(b.B, 1)
+		n := len(bytes.Join(o.takeSequence(nil, 1<<20), nil))
 		o.wrote(n - 5)
-		if o.unacknowledged() != n && o.unacknowledged() != 0 {
-			t.Fatalf("holds %d bytes", o.unacknowledged())
+		if o.Unacknowledged() != n && o.Unacknowledged() != 0 {
+			t.Fatalf("holds %d bytes", o.Unacknowledged())
 		}
-		o.take(nil, 1<<20)
+		o.takeSequence(nil, 1<<20)
 		o.wrote(5)
-		if o.unacknowledged() != 0 {
-			t.Fatalf("holds %d bytes that are written", o.unacknowledged())
+		if o.Unacknowledged() != 0 {
+			t.Fatalf("holds %d bytes that are written", o.Unacknowledged())
 		}
 	}
 }
 
 // What a peer says it has not received when its lane is resumed, it certainly never had.
 func TestOutboxRewoundIsUnseen(t *testing.T) {
-	o := newOutbox()
-	b := o.whole(proto.KindCancel, 4)
-	b.b = proto.AppendCancel(b.b, 1)
-	o.take(nil, mostWrite)
-	o.wrote(len(b.b))
-	if !o.rewind(0) {
+	var o Outbox
+	o.Init(false)
+	b := o.Whole(proto.KindCancel, 4)
+	b.B = proto.AppendCancel(b.B, 1)
+	o.takeSequence(nil, 1<<20)
+	o.wrote(len(b.B))
+	if !o.Rewind(0) {
 		t.Fatal("it is not rewound")
 	}
 	n := 0
-	o.beyond(o.written, func(proto.Frame) { n++ })
+	o.NeverReceived(false, func(proto.Frame) { n++ })
 	if n != 1 {
 		t.Errorf("%d frames count as never had", n)
 	}

@@ -1,73 +1,11 @@
 package netio
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 )
-
-func TestBufferSizes(t *testing.T) {
-	for _, c := range []struct{ size, want int }{
-		{0, tinyBuffer}, {1, tinyBuffer}, {tinyBuffer, tinyBuffer}, {tinyBuffer + 1, smallBuffer}, {smallBuffer, smallBuffer}, {smallBuffer + 1, mediumBuffer},
-		{mediumBuffer + 1, largeBuffer}, {largeBuffer, largeBuffer}, {largeBuffer + 1, largeBuffer + beside}, {1 << 20, 1<<20 + beside}, {4<<20 + beside + 1, 4<<20 + beside + 1},
-	} {
-		b := newBuffer(c.size)
-		if cap(b.b) != c.want || len(b.b) != 0 || b.room() != c.want {
-			t.Errorf("size %d: cap %d, len %d, want cap %d", c.size, cap(b.b), len(b.b), c.want)
-		}
-		b.b = append(b.b, "used"...)
-		b.free()
-	}
-	grown := newBuffer(1)
-	grown.b = append(grown.b[:cap(grown.b)], 1) // not a pool's size any more
-	grown.free()
-	for range 100 {
-		if b := newBuffer(1); cap(b.b) != tinyBuffer || len(b.b) != 0 {
-			t.Fatalf("a used buffer comes with cap %d, len %d", cap(b.b), len(b.b))
-		}
-	}
-}
-
-// TestInbox pushes and pops at random and compares with a slice.
-func TestInbox(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
-	var q inbox
-	var want [][]byte
-	var last, lastWant []byte // stay valid until the next pop
-	ident := int64(0)
-	for i := range 50_000 {
-		if rng.IntN(100) < 55-i/2500 {
-			body := bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(1<<rng.IntN(18)))
-			q.push(ident+int64(len(want)), body)
-			want = append(want, body)
-		} else if rng.IntN(2000) == 0 {
-			q.drop()
-			ident += int64(len(want))
-			want = nil
-		} else {
-			id, body, ok := q.pop()
-			if ok != (len(want) > 0) {
-				t.Fatalf("pop says %v with %d chunks", ok, len(want))
-			}
-			last, lastWant = nil, nil
-			if ok {
-				if id != ident || !bytes.Equal(body, want[0]) {
-					t.Fatalf("ident %d with %d bytes, want %d with %d", id, len(body), ident, len(want[0]))
-				}
-				last, lastWant = body, want[0]
-				want, ident = want[1:], ident+1
-			}
-		}
-		if !bytes.Equal(last, lastWant) {
-			t.Fatal("the last chunk changed before the next pop")
-		}
-	}
-}
 
 func TestConfigDefaultsAndLimits(t *testing.T) {
 	g, err := GatewayConfig{}.settle()
