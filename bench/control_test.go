@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -18,7 +19,7 @@ func BenchmarkControl(b *testing.B) {
 		b.Run(fmt.Sprintf("3feedsover%d", conns), func(b *testing.B) {
 			gateway := startChild(b, spec{Role: roleGateway})
 			sw := dialShoal(b, gateway.address, netio.SwarmConfig{Connections: conns})
-			call := calls(b, sw, tableKeys(clientSeed), 1)
+			call := calls(b, sw, workload.Keys(workload.ClientSeed), 1)
 			var chunks []float64
 			all := contest(b, planFor(b),
 				side{"alone", gateway, call},

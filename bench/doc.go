@@ -13,8 +13,8 @@
 // apart: each process is asked for its own before and after a round.
 //
 // Beside shoal, in the same run, stands the floor: the same work over plain net.Conn with the smallest frame that will
-// do, a goroutine a connection, bufio, no pool, no status, no session, no limits, and the same table. Its client is the
-// least that keeps so much in flight: for each connection a goroutine that writes and one that reads; what a burst of
+// do, a goroutine a connection, bufio, no pool, no status, no session, no limits. All look tasks up in a table.Table of package
+// netio/table (internal/workload), the tasks of a batch together. The floor's client is the least that keeps so much in flight: for each connection a goroutine that writes and one that reads; what a burst of
 // answers has freed goes out again as one burst, the clock is looked at once a burst, and answers are looked at where
 // they lie. No caller gets them: this is what the machine can carry, not what somebody could program against. For loads
 // of many callers there is therefore a second floor, "callers", whose client wakes one goroutine for each answer with a
@@ -30,6 +30,7 @@
 //     task in flight; 64 over 4 connections and 1024 over 8 (by one Map, and by callers); batches of 16, 1024 tasks in
 //     flight over 8. "gw" is the gateway's process, "cl" the client's. Latencies are a caller's for calls, from
 //     the outbox to the arrival of the answer for Map.
+//   - WorkloadUser: the table beside a batch subroutine that an embedder could write, over the same table.
 //   - WorkloadSessions: the same with and without sessions.
 //   - Stream, Send: chunks of 1 KiB to the client, a body of 64 KiB chunks to the gateway.
 //   - Control: single calls on a swarm with three feeds at full speed.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -13,7 +14,7 @@ import (
 // cores.
 func BenchmarkFairness(b *testing.B) {
 	const queued = 100_000
-	keys := tableKeys(clientSeed)
+	keys := workload.Keys(workload.ClientSeed)
 	gateway, floor := startChild(b, spec{Role: roleGateway}), startChild(b, spec{Role: roleFloor})
 	other := startChild(b, spec{Role: roleFlood, URL: gateway.address, Tasks: queued})
 	call := calls(b, dialShoal(b, gateway.address, netio.SwarmConfig{Connections: 1}), keys, 1)

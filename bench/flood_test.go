@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -20,7 +21,7 @@ type flood struct {
 
 func newFlood(s spec) (*flood, error) {
 	sw, err := netio.Dial(context.Background(), s.URL, &netio.SwarmConfig{Connections: 2})
-	return &flood{sw: sw, tasks: s.Tasks, keys: tableKeys(clientSeed)}, err
+	return &flood{sw: sw, tasks: s.Tasks, keys: workload.Keys(workload.ClientSeed)}, err
 }
 
 func (f *flood) address() string { return "" }
@@ -33,7 +34,7 @@ func (f *flood) order(do string) int {
 		f.stop, f.done = new(atomic.Bool), 0
 		stop := f.stop
 		f.running.Go(func() {
-			for _, err := range f.sw.Map(context.Background(), "table", keysUntil(f.keys, stop), &netio.MapOptions{Batch: 16, InFlight: f.tasks}) {
+			for _, err := range f.sw.Map(context.Background(), tableName, keysUntil(f.keys, stop), &netio.MapOptions{Batch: 16, InFlight: f.tasks}) {
 				if err == nil {
 					f.done++
 				}

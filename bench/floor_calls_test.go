@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 )
 
 // floorCalls is a second client of the floor, for the loads of many callers: the least with which a goroutine can call
@@ -70,20 +71,20 @@ func (cc *callConn) write() {
 func (cc *callConn) read() {
 	r := bufio.NewReaderSize(cc.conn, floorBuffer)
 	for {
-		frame, err := r.Peek(8 + answerSize)
+		frame, err := r.Peek(8 + workload.AnswerSize)
 		if err != nil {
 			return
 		}
 		w := &cc.waiters[binary.LittleEndian.Uint32(frame[4:])]
 		w.answer = append([]byte(nil), frame[8:]...)
-		_, _ = r.Discard(8 + answerSize)
+		_, _ = r.Discard(8 + workload.AnswerSize)
 		w.done <- struct{}{}
 	}
 }
 
 func (cc *callConn) call(id uint32, key []byte) []byte {
 	cc.mu.Lock()
-	cc.out = binary.LittleEndian.AppendUint32(cc.out, 4+keySize)
+	cc.out = binary.LittleEndian.AppendUint32(cc.out, 4+workload.KeySize)
 	cc.out = binary.LittleEndian.AppendUint32(cc.out, id)
 	cc.out = append(cc.out, key...)
 	cc.mu.Unlock()
@@ -103,10 +104,10 @@ func (c *floorCalls) run(d time.Duration) *work {
 	for i := range hists {
 		running.Go(func() {
 			cc, id := c.conns[i%len(c.conns)], uint32(i/len(c.conns))
-			cursor, last := newCursor(c.keys, i), time.Now()
+			cursor, last := workload.NewCursor(c.keys, i), time.Now()
 			for !stop.Load() {
-				if answer := cc.call(id, cursor.next()); answer[0] != keyStart {
-					c.b.Error(errWrongAnswer)
+				if answer := cc.call(id, cursor.Next()); answer[0] != workload.KeyStart {
+					c.b.Error(workload.ErrWrongAnswer)
 					return
 				}
 				now := time.Now()

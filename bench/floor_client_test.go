@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 )
 
 // floorClient drives the floor: for each connection a goroutine that writes and one that reads. The reader hands the
@@ -25,7 +26,7 @@ type floorConn struct {
 	r      *bufio.Reader
 	w      *bufio.Writer
 	batch  int // tasks of a frame
-	cursor cursor
+	cursor workload.Cursor
 	sent   []time.Duration // when each id was written, after start
 	start  time.Time
 	hist   *latency.Histogram
@@ -45,7 +46,7 @@ func dialFloor(b *testing.B, address string, keys []byte, conns, inflight, batch
 		conn := dialFloorConn(b, address, map[bool]byte{false: floorSingles, true: floorBatches}[batch > 1])
 		ids := inflight / conns / batch
 		fc := &floorConn{conn: conn, r: bufio.NewReaderSize(conn, floorBuffer), w: bufio.NewWriterSize(conn, floorBuffer),
-			batch: batch, cursor: newCursor(keys, i), sent: make([]time.Duration, ids), wake: make(chan struct{}, 1)}
+			batch: batch, cursor: workload.NewCursor(keys, i), sent: make([]time.Duration, ids), wake: make(chan struct{}, 1)}
 		for id := range ids {
 			fc.free = append(fc.free, uint32(id))
 		}
@@ -132,18 +133,10 @@ func (fc *floorConn) frame(id uint32) {
 		_ = fc.w.Flush() // the error stays for the next
 	}
 	buf := fc.w.AvailableBuffer()
-	if fc.batch == 1 {
-		buf = binary.LittleEndian.AppendUint32(buf, 4+keySize)
-		buf = binary.LittleEndian.AppendUint32(buf, id)
-		_, _ = fc.w.Write(append(buf, fc.cursor.next()...))
-		return
-	}
-	buf = binary.LittleEndian.AppendUint32(buf, uint32(4+fc.batch*(4+keySize)))
+	buf = append(buf, 0, 0, 0, 0)
 	buf = binary.LittleEndian.AppendUint32(buf, id)
-	for range fc.batch {
-		buf = binary.LittleEndian.AppendUint32(buf, keySize)
-		buf = append(buf, fc.cursor.next()...)
-	}
+	buf = fc.cursor.AppendMessage(buf, fc.batch)
+	binary.LittleEndian.PutUint32(buf, uint32(len(buf)-4))
 	_, _ = fc.w.Write(buf)
 }
 
@@ -161,8 +154,8 @@ func (fc *floorConn) read() error {
 		if err != nil {
 			return err
 		}
-		if id != lastID && frame[len(frame)-answerSize] != keyStart {
-			return errWrongAnswer
+		if id != lastID && frame[len(frame)-workload.AnswerSize] != workload.KeyStart {
+			return workload.ErrWrongAnswer
 		}
 		_, _ = fc.r.Discard(size)
 		if id == lastID {

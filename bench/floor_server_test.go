@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio/table"
 )
 
@@ -21,11 +22,14 @@ const (
 	floorStore   = 's' // the client sends them; the server answers at the end with a u64, the bytes of the bodies
 )
 
-const floorBuffer = 64 << 10
+const (
+	floorBuffer = 64 << 10
+	floorBatch  = 16 // tasks of a frame of batches
+)
 
 type floorServer struct {
 	ln    net.Listener
-	table map[string]table.Entry // the gateway's, so that a lookup costs the same
+	table *table.Table // as the gateway's
 }
 
 func newFloorServer() (*floorServer, error) {
@@ -57,9 +61,9 @@ func (s *floorServer) serve(conn net.Conn) {
 	for err == nil {
 		switch mode {
 		case floorSingles:
-			err = s.single(r, w)
+			err = s.answer(r, w, 1)
 		case floorBatches:
-			err = s.batch(r, w)
+			err = s.answer(r, w, floorBatch)
 		case floorFeed:
 			err = feed(w)
 		case floorStore:
@@ -73,36 +77,13 @@ func (s *floorServer) serve(conn net.Conn) {
 	}
 }
 
-// single answers one task.
-func (s *floorServer) single(r *bufio.Reader, w *bufio.Writer) error {
+// answer answers the tasks of one frame in one frame.
+func (s *floorServer) answer(r *bufio.Reader, w *bufio.Writer, batch int) error {
 	frame, err := r.Peek(8)
 	if err != nil {
 		return err
 	}
-	size, id := 4+int(binary.LittleEndian.Uint32(frame)), binary.LittleEndian.Uint32(frame[4:])
-	if frame, err = r.Peek(size); err != nil {
-		return err
-	}
-	answer := s.table[string(frame[8:])].Response
-	if w.Available() < 8+len(answer) {
-		if err := w.Flush(); err != nil {
-			return err
-		}
-	}
-	b := binary.LittleEndian.AppendUint32(w.AvailableBuffer(), uint32(4+len(answer)))
-	b = binary.LittleEndian.AppendUint32(b, id)
-	_, _ = w.Write(append(b, answer...))
-	_, _ = r.Discard(size)
-	return nil
-}
-
-// batch answers the tasks of one frame in one frame.
-func (s *floorServer) batch(r *bufio.Reader, w *bufio.Writer) error {
-	frame, err := r.Peek(8)
-	if err != nil {
-		return err
-	}
-	size, id := 4+int(binary.LittleEndian.Uint32(frame)), binary.LittleEndian.Uint32(frame[4:])
+	size := 4 + int(binary.LittleEndian.Uint32(frame))
 	if frame, err = r.Peek(size); err != nil {
 		return err
 	}
@@ -111,16 +92,9 @@ func (s *floorServer) batch(r *bufio.Reader, w *bufio.Writer) error {
 			return err
 		}
 	}
-	b := w.AvailableBuffer()
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, id)
-	for rest := frame[8:]; len(rest) > 0; {
-		end := 4 + int(binary.LittleEndian.Uint32(rest))
-		answer := s.table[string(rest[4:end])].Response
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(answer)))
-		b = append(b, answer...)
-		rest = rest[end:]
-	}
+	b := append(w.AvailableBuffer(), 0, 0, 0, 0)
+	b = append(b, frame[4:8]...)
+	b = workload.AppendAnswer(b, frame[8:], batch, s.table)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	_, _ = w.Write(b)
 	_, _ = r.Discard(size)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 	"shoal/netio/table"
 )
@@ -16,9 +17,14 @@ type gatewayWorker struct{ gw *netio.Gateway }
 
 const chunkSize = 1 << 10
 
+// newTable returns the table of the gateway and of the floor, with the waits that benchmarks ask for.
+func newTable() *table.Table { return workload.NewTable(time.Second, 100*time.Millisecond) }
+
 func newGatewayWorker(s spec) (*gatewayWorker, error) {
 	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: s.Workers})
-	gw.HandleBatch("table", table.New(newTable()).Run)
+	answers := newTable()
+	gw.HandleBatch(tableName, answers.Run)
+	gw.HandleBatch(userName, workload.UserBatch(answers))
 	gw.HandleStream("feed", func(_ context.Context, _ []byte, out *netio.Stream) error {
 		chunk := make([]byte, chunkSize)
 		for i := int64(0); ; i++ {

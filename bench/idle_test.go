@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -43,11 +44,11 @@ func BenchmarkIdleConnections(b *testing.B) {
 // useAll makes every connection of a swarm carry a task: each new one goes to a connection without any.
 func useAll(b *testing.B, sw *netio.Swarm, conns int) {
 	b.Helper()
-	key := waitKey(100 * time.Millisecond)
+	key := workload.WaitKey(100 * time.Millisecond)
 	var running sync.WaitGroup
 	for range conns {
 		running.Go(func() {
-			if _, err := sw.Call(b.Context(), "table", key); err != nil {
+			if _, err := sw.Call(b.Context(), tableName, key); err != nil {
 				b.Error("call:", err)
 			}
 		})
@@ -69,7 +70,7 @@ func BenchmarkIdleStreams(b *testing.B) {
 		check(b, err)
 		b.Cleanup(st.Abort)
 	}
-	_, err := sw.Call(b.Context(), "table", waitKey(100*time.Millisecond)) // the opens are before it
+	_, err := sw.Call(b.Context(), tableName, workload.WaitKey(100*time.Millisecond)) // the opens are before it
 	check(b, err)
 	fresh := gateway.usage()
 	settled := gateway.collect()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -31,6 +32,12 @@ func dialShoal(b *testing.B, url string, config netio.SwarmConfig) *netio.Swarm 
 	return sw
 }
 
+// Subroutines that answer from the table.
+const (
+	tableName = "table" // the table's own
+	userName  = "user"  // an embedder's, over the same table
+)
+
 // calls is the work of so many callers, each with one task in flight.
 func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.Duration) *work {
 	return func(d time.Duration) *work {
@@ -39,11 +46,11 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 		hists := make([]latency.Histogram, callers)
 		for i := range hists {
 			running.Go(func() {
-				cursor, last := newCursor(keys, i), time.Now()
+				cursor, last := workload.NewCursor(keys, i), time.Now()
 				for !stop.Load() {
-					answer, err := sw.Call(b.Context(), "table", cursor.next())
-					if err == nil && (len(answer) != answerSize || answer[0] != keyStart) {
-						err = errWrongAnswer
+					answer, err := sw.Call(b.Context(), tableName, cursor.Next())
+					if err == nil && (len(answer) != workload.AnswerSize || answer[0] != workload.KeyStart) {
+						err = workload.ErrWrongAnswer
 					}
 					if err != nil {
 						b.Error("call:", err)
@@ -67,15 +74,15 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 }
 
 // mapped is the work of one Map.
-func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func(d time.Duration) *work {
+func mapped(b *testing.B, sw *netio.Swarm, name string, keys []byte, o netio.MapOptions) func(d time.Duration) *work {
 	return func(d time.Duration) *work {
 		var stop atomic.Bool
 		late := time.AfterFunc(d, func() { stop.Store(true) })
 		defer late.Stop()
 		total := &latency.Histogram{}
-		for r, err := range sw.Map(b.Context(), "table", keysUntil(keys, &stop), &o) {
-			if err == nil && (len(r.Body) != answerSize || r.Body[0] != keyStart) {
-				err = errWrongAnswer
+		for r, err := range sw.Map(b.Context(), name, keysUntil(keys, &stop), &o) {
+			if err == nil && (len(r.Body) != workload.AnswerSize || r.Body[0] != workload.KeyStart) {
+				err = workload.ErrWrongAnswer
 			}
 			if err != nil {
 				b.Fatal("map: ", err)
@@ -89,7 +96,7 @@ func mapped(b *testing.B, sw *netio.Swarm, keys []byte, o netio.MapOptions) func
 // keysUntil yields keys until told to stop.
 func keysUntil(keys []byte, stop *atomic.Bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for c := newCursor(keys, 0); !stop.Load() && yield(c.next()); {
+		for c := workload.NewCursor(keys, 0); !stop.Load() && yield(c.Next()); {
 		}
 	}
 }

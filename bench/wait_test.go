@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -69,7 +70,7 @@ type waited struct {
 // waitAll sends n tasks that wait and takes the answers.
 func waitAll(b *testing.B, sw *netio.Swarm, n, batch int, wait time.Duration) waited {
 	b.Helper()
-	key := waitKey(wait)
+	key := workload.WaitKey(wait)
 	var start, last time.Time
 	items := func(yield func([]byte) bool) {
 		start = time.Now()
@@ -81,7 +82,7 @@ func waitAll(b *testing.B, sw *netio.Swarm, n, batch int, wait time.Duration) wa
 		last = time.Now() // n is a multiple of batch: the last frame has left
 	}
 	answered := 0
-	for _, err := range sw.Map(b.Context(), "table", items, &netio.MapOptions{Batch: batch, InFlight: 2 * n}) {
+	for _, err := range sw.Map(b.Context(), tableName, items, &netio.MapOptions{Batch: batch, InFlight: 2 * n}) {
 		check(b, err)
 		answered++
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -35,14 +36,14 @@ func (l load) shoal(b *testing.B, url string, keys []byte, config netio.SwarmCon
 	if l.calls {
 		return calls(b, sw, keys, l.inflight)
 	}
-	return mapped(b, sw, keys, netio.MapOptions{Batch: l.batch, InFlight: l.inflight})
+	return mapped(b, sw, tableName, keys, netio.MapOptions{Batch: l.batch, InFlight: l.inflight})
 }
 
 // BenchmarkWorkload: table tasks beside the floor.
 func BenchmarkWorkload(b *testing.B) {
 	for _, l := range loads {
 		b.Run(l.name, func(b *testing.B) {
-			keys := tableKeys(clientSeed)
+			keys := workload.Keys(workload.ClientSeed)
 			gateway, floor := startChild(b, spec{Role: roleGateway}), startChild(b, spec{Role: roleFloor})
 			client := dialFloor(b, floor.address, keys, l.conns, l.inflight, l.batch)
 			sides := []side{
@@ -102,7 +103,7 @@ func reportCalls(b *testing.B, shoal, floor results) {
 func BenchmarkWorkloadSessions(b *testing.B) {
 	for _, l := range loads {
 		b.Run(l.name, func(b *testing.B) {
-			keys := tableKeys(clientSeed)
+			keys := workload.Keys(workload.ClientSeed)
 			gateway := startChild(b, spec{Role: roleGateway})
 			all := contest(b, planFor(b),
 				side{"session", gateway, l.shoal(b, gateway.address, keys, netio.SwarmConfig{})},
@@ -112,6 +113,30 @@ func BenchmarkWorkloadSessions(b *testing.B) {
 			b.ReportMetric(all[1].rate(), "nosession-tasks/s")
 			b.ReportMetric(ratio, "ratio")
 			row(b, "Sessions: tasks/s with, without, ratio", []string{"", "with", "without", "ratio"},
+				l.name, num(all[0].rate()), num(all[1].rate()), num(ratio))
+		})
+	}
+}
+
+// BenchmarkWorkloadUser: the table beside a batch subroutine that an embedder could write, over the same table.
+func BenchmarkWorkloadUser(b *testing.B) {
+	for _, l := range loads {
+		if l.calls {
+			continue
+		}
+		b.Run(l.name, func(b *testing.B) {
+			keys := workload.Keys(workload.ClientSeed)
+			gateway := startChild(b, spec{Role: roleGateway})
+			sw := dialShoal(b, gateway.address, netio.SwarmConfig{Connections: l.conns})
+			options := netio.MapOptions{Batch: l.batch, InFlight: l.inflight}
+			all := contest(b, planFor(b),
+				side{"user", gateway, mapped(b, sw, userName, keys, options)},
+				side{"table", gateway, mapped(b, sw, tableName, keys, options)})
+			ratio := all[0].ratio(all[1], sample.rate)
+			b.ReportMetric(all[0].rate(), "user-tasks/s")
+			b.ReportMetric(all[1].rate(), "table-tasks/s")
+			b.ReportMetric(ratio, "ratio")
+			row(b, "A user's batch subroutine: tasks/s, of the table, ratio", []string{"", "user's", "table", "ratio"},
 				l.name, num(all[0].rate()), num(all[1].rate()), num(ratio))
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 )
 
 // callers drives a peer that is called: for each message in flight a goroutine that waits for its own answer. The user
@@ -17,7 +18,7 @@ type callers struct {
 }
 
 func newCallers(l load, call func(user int, message []byte) ([]byte, error)) *callers {
-	return &callers{load: l, keys: tableKeys(clientSeed), call: call}
+	return &callers{load: l, keys: workload.Keys(workload.ClientSeed), call: call}
 }
 
 func (c *callers) run(d time.Duration) (work, error) {
@@ -27,13 +28,13 @@ func (c *callers) run(d time.Duration) (work, error) {
 	hists := make([]latency.Histogram, c.load.messages())
 	for user := range hists {
 		running.Go(func() {
-			cursor, last := newCursor(c.keys, user), time.Now()
+			cursor, last := workload.NewCursor(c.keys, user), time.Now()
 			for !stop.Load() {
 				// A message of its own each time: who may keep it for how long differs from peer to peer.
-				message := cursor.appendMessage(make([]byte, 0, c.load.Batch*(4+keySize)), c.load.Batch)
+				message := cursor.AppendMessage(make([]byte, 0, c.load.Batch*(4+workload.KeySize)), c.load.Batch)
 				answer, err := c.call(user, message)
 				if err == nil {
-					err = checkAnswer(answer, c.load.Batch)
+					err = workload.CheckAnswer(answer, c.load.Batch)
 				}
 				if err != nil {
 					failed.Store(&err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 )
 
 // offer starts a goroutine for each message when it is due, as a program does that is called itself.
@@ -15,7 +16,7 @@ func (c *callers) offer(o offer) (work, error) {
 	var running sync.WaitGroup
 	start := time.Now()
 	for i := range conns {
-		on := &callsOnConn{callers: c, conn: i, cursor: newCursor(c.keys, i), slots: newSlots(), start: start}
+		on := &callsOnConn{callers: c, conn: i, cursor: workload.NewCursor(c.keys, i), slots: newSlots(), start: start}
 		on.slots.reset(c.load.slots())
 		conns[i] = on
 		running.Go(func() { errs[i] = on.run(o) })
@@ -35,7 +36,7 @@ func (c *callers) offer(o offer) (work, error) {
 type callsOnConn struct {
 	*callers
 	conn   int
-	cursor cursor
+	cursor workload.Cursor
 	slots  *slots
 	start  time.Time
 	missed latency.Histogram // due and not sent
@@ -58,7 +59,7 @@ func (c *callsOnConn) run(o offer) error {
 		for ; !ok; id, ok = c.slots.take() {
 			c.slots.wait()
 		}
-		message := c.cursor.appendMessage(make([]byte, 0, c.load.Batch*(4+keySize)), c.load.Batch)
+		message := c.cursor.AppendMessage(make([]byte, 0, c.load.Batch*(4+workload.KeySize)), c.load.Batch)
 		calling.Go(func() {
 			c.callDue(id, message, due)
 			c.slots.give(id)
@@ -73,7 +74,7 @@ func (c *callsOnConn) run(o offer) error {
 func (c *callsOnConn) callDue(id uint32, message []byte, due time.Duration) {
 	answer, err := c.call(int(id)*c.load.Conns+c.conn, message)
 	if err == nil {
-		err = checkAnswer(answer, c.load.Batch)
+		err = workload.CheckAnswer(answer, c.load.Batch)
 	}
 	took := time.Since(c.start) - due
 	c.mu.Lock()

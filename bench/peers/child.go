@@ -7,6 +7,9 @@ import (
 	"os"
 	"runtime"
 	"time"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // roleVariable tells a process that it is a child, and what it is to be: a role in JSON. A child answers one line on
@@ -84,7 +87,11 @@ func become(r role) (driver, reply, error) {
 		return nil, reply{}, err
 	}
 	if r.Address == "" {
-		address, err := p.serve(l, newTable())
+		var t *table.Table // streams need none
+		if !l.Stream {
+			t = workload.NewTable()
+		}
+		address, err := p.serve(l, t)
 		return nil, reply{Address: address}, err
 	}
 	d, err := p.dial(r.Address, l)

@@ -8,8 +8,8 @@
 //
 // # The work
 //
-// A key of 24 bytes, looked up in a table of 100,000 entries, answered with 64 bytes. The table is the same map for
-// everybody; keys are asked for in shuffled order; clients check every answer's size and first byte. The loads are one
+// A key of 24 bytes, looked up in a table of 100,000 entries, answered with 64 bytes. The table is a table.Table of
+// netio/table for everybody, and the tasks of a message are looked up together (../internal/workload); keys are asked for in shuffled order; clients check every answer's size and first byte. The loads are one
 // task in flight, 64 over 4 connections, 1024 over 8, and messages of 16 tasks with 1024 tasks in flight over 8.
 //
 // And streams: the server sends chunks of 1 KiB as fast as the client reads them, one stream over one connection and 4

@@ -8,6 +8,9 @@ import (
 	"storj.io/drpc"
 	"storj.io/drpc/drpcconn"
 	"storj.io/drpc/drpcserver"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // rawEncoding carries *[]byte as it is; drpc is done with what it was given when MsgSend returns.
@@ -31,7 +34,7 @@ func (rawEncoding) Unmarshal(data []byte, m drpc.Message) error {
 }
 
 type drpcHandler struct {
-	table table
+	table *table.Table
 	batch int
 }
 
@@ -44,14 +47,14 @@ func (h *drpcHandler) HandleRPC(stream drpc.Stream, name string) error {
 		if err := stream.MsgRecv(&message, rawEncoding{}); err != nil {
 			return err
 		}
-		answer = h.table.appendAnswer(append(answer[:0], message[:idSize]...), message[idSize:], h.batch)
+		answer = workload.AppendAnswer(append(answer[:0], message[:idSize]...), message[idSize:], h.batch, h.table)
 		if err := stream.MsgSend(&answer, rawEncoding{}); err != nil {
 			return err
 		}
 	}
 }
 
-func serveDRPC(l load, t table) (string, error) {
+func serveDRPC(l load, t *table.Table) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"encoding/binary"
 	"net"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // The floor is the least that does the work: plain net.Conn, a goroutine a connection, bufio, no pool, no status, no
@@ -14,7 +17,7 @@ const (
 	floorHeader = 4
 )
 
-func serveFloor(l load, t table) (string, error) {
+func serveFloor(l load, t *table.Table) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -32,7 +35,7 @@ func serveFloor(l load, t table) (string, error) {
 }
 
 // answerFloor ends with the connection.
-func answerFloor(conn net.Conn, t table, batch int) {
+func answerFloor(conn net.Conn, t *table.Table, batch int) {
 	defer conn.Close()
 	r, w := bufio.NewReaderSize(conn, floorBuffer), bufio.NewWriterSize(conn, floorBuffer)
 	for {
@@ -47,7 +50,7 @@ func answerFloor(conn net.Conn, t table, batch int) {
 		}
 		b := append(w.AvailableBuffer(), 0, 0, 0, 0)
 		b = append(b, frame[floorHeader:floorHeader+idSize]...)
-		b = t.appendAnswer(b, frame[floorHeader+idSize:], batch)
+		b = workload.AppendAnswer(b, frame[floorHeader+idSize:], batch, t)
 		binary.LittleEndian.PutUint32(b, uint32(len(b)-floorHeader))
 		_, _ = w.Write(b)
 		_, _ = r.Discard(len(frame))

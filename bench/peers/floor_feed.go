@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"encoding/binary"
 	"net"
+
+	"shoal/netio/table"
 )
 
 // A stream of the floor is a connection on which the server writes frames until it ends.
 
-func serveFloorFeed(load, table) (string, error) {
+func serveFloorFeed(load, *table.Table) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -10,6 +10,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // The service is written by hand and its messages are raw bytes, so that gRPC is charged for no protobuf.
@@ -44,11 +47,11 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 type grpcService struct {
-	table table
+	table *table.Table
 	batch int
 }
 
-func serveGRPC(l load, t table) (string, error) {
+func serveGRPC(l load, t *table.Table) (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -73,7 +76,7 @@ func answerUnary(srv any, _ context.Context, decode func(any) error, _ grpc.Unar
 	if err := decode(&message); err != nil {
 		return nil, err
 	}
-	answer := s.table.appendAnswer(make([]byte, 0, s.batch*(4+answerSize)), message, s.batch)
+	answer := workload.AppendAnswer(make([]byte, 0, s.batch*(4+workload.AnswerSize)), message, s.batch, s.table)
 	return &answer, nil
 }
 
@@ -86,7 +89,7 @@ func answerStream(srv any, stream grpc.ServerStream) error {
 		} else if err != nil {
 			return err
 		}
-		answer = s.table.appendAnswer(append(answer[:0], message[:idSize]...), message[idSize:], s.batch)
+		answer = workload.AppendAnswer(append(answer[:0], message[:idSize]...), message[idSize:], s.batch, s.table)
 		if err := stream.SendMsg(&answer); err != nil {
 			return err
 		}

@@ -7,6 +7,9 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // The broker and those who answer are one process, joined by TCP as they would be as two. Each connection of a client
@@ -25,7 +28,7 @@ func startNATS() (*natsserver.Server, error) {
 	return s, nil
 }
 
-func serveNATS(l load, t table) (string, error) {
+func serveNATS(l load, t *table.Table) (string, error) {
 	s, err := startNATS()
 	if err != nil {
 		return "", err
@@ -38,7 +41,7 @@ func serveNATS(l load, t table) (string, error) {
 		answerTo := func(id int) nats.MsgHandler {
 			var answer []byte // the client copies what it publishes
 			return func(m *nats.Msg) {
-				answer = t.appendAnswer(append(answer[:0], m.Data[:id]...), m.Data[id:], l.Batch)
+				answer = workload.AppendAnswer(append(answer[:0], m.Data[:id]...), m.Data[id:], l.Batch, t)
 				_ = c.Publish(m.Reply, answer) // what fails here is missed by the client
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"shoal/netio/table"
 )
 
 // NATS drops what a subscriber is too slow for, so that who sends has to know how far the other end has come: the client
@@ -17,7 +19,7 @@ const (
 	natsPatience = 10 * time.Second
 )
 
-func serveNATSFeed(l load, _ table) (string, error) {
+func serveNATSFeed(l load, _ *table.Table) (string, error) {
 	s, err := startNATS()
 	if err != nil {
 		return "", err

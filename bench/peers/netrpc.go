@@ -3,21 +3,24 @@ package main
 import (
 	"net"
 	"net/rpc"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // Table is the service of net/rpc.
 type Table struct {
-	table table
+	table *table.Table
 	batch int
 }
 
 // Answer answers a message.
 func (t *Table) Answer(message, answer *[]byte) error {
-	*answer = t.table.appendAnswer(make([]byte, 0, t.batch*(4+answerSize)), *message, t.batch)
+	*answer = workload.AppendAnswer(make([]byte, 0, t.batch*(4+workload.AnswerSize)), *message, t.batch, t.table)
 	return nil
 }
 
-func serveNetRPC(l load, t table) (string, error) {
+func serveNetRPC(l load, t *table.Table) (string, error) {
 	s := rpc.NewServer()
 	if err := s.Register(&Table{t, l.Batch}); err != nil {
 		return "", err

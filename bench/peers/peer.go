@@ -8,16 +8,17 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/netio/table"
 )
 
 // peer is one way of doing the work.
 type peer struct {
 	name  string
-	about string                                                // for the reader of the table
-	feed  bool                                                  // it does the loads that are streams, and no others
-	skip  func(l load) bool                                     // loads that it does not do; nil: it does all
-	serve func(l load, t table) (address string, err error)     // in the server's process, until that ends
-	dial  func(address string, l load) (driver driver, e error) // in the client's process
+	about string                                                   // for the reader of the table
+	feed  bool                                                     // it does the loads that are streams, and no others
+	skip  func(l load) bool                                        // loads that it does not do; nil: it does all
+	serve func(l load, t *table.Table) (address string, err error) // in the server's process, until that ends
+	dial  func(address string, l load) (driver driver, e error)    // in the client's process
 }
 
 // driver is a client that keeps a load up.
@@ -44,6 +45,7 @@ var peers = slices.Concat(answering, feeding, zmqPeers)
 var answering = []peer{
 	{name: "shoal-calls", about: "netio.Swarm.Call, a goroutine for each task in flight", skip: isBatch, serve: serveShoal, dial: dialShoalCalls},
 	{name: "shoal-map", about: "one netio.Swarm.Map", serve: serveShoal, dial: dialShoalMap},
+	{name: "shoal-user", about: "one netio.Swarm.Map, of a batch subroutine as an embedder writes it", serve: serveShoal, dial: dialShoalUser},
 	{name: "floor", about: "net.Conn and bufio, a goroutine to write and one to read each connection", serve: serveFloor, dial: dialFloor},
 	{name: "floor-calls", about: "the same server, a goroutine for each task in flight", skip: isBatch, serve: serveFloor, dial: dialFloorCalls},
 	{name: "netrpc", about: "net/rpc (gob), a goroutine for each message in flight", serve: serveNetRPC, dial: dialNetRPC},

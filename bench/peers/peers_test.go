@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"shoal/bench/internal/workload"
 )
 
 // TestMain lets the test binary be its own children.
@@ -102,15 +104,15 @@ func TestHeadlineAndRatios(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	entries := newTable()
-	c := newCursor(tableKeys(clientSeed), 3)
+	entries := workload.NewTable()
+	c := workload.NewCursor(workload.Keys(workload.ClientSeed), 3)
 	for _, batch := range []int{1, 16} {
-		message := c.appendMessage(nil, batch)
-		answer := entries.appendAnswer([]byte("id"), message, batch)[2:]
-		if err := checkAnswer(answer, batch); err != nil {
+		message := c.AppendMessage(nil, batch)
+		answer := workload.AppendAnswer([]byte("id"), message, batch, entries)[2:]
+		if err := workload.CheckAnswer(answer, batch); err != nil {
 			t.Errorf("batch of %d: %v", batch, err)
 		}
-		if err := checkAnswer(answer[1:], batch); !errors.Is(err, errWrongAnswer) {
+		if err := workload.CheckAnswer(answer[1:], batch); !errors.Is(err, workload.ErrWrongAnswer) {
 			t.Errorf("batch of %d: a short answer gave %v", batch, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 )
 
 // pipe is a connection, or a stream on it, whose messages are answered in order. A message and its answer begin with a
@@ -31,7 +32,7 @@ type pipes struct {
 type pipeConn struct {
 	pipe
 	batch   int
-	cursor  cursor
+	cursor  workload.Cursor
 	message []byte // the writer's
 	sent    []time.Duration
 	start   time.Time
@@ -44,14 +45,14 @@ type pipeConn struct {
 // newPipes opens the connections of the load.
 func newPipes(l load, open func(i int) (pipe, error)) (*pipes, error) {
 	p := &pipes{load: l}
-	keys := tableKeys(clientSeed)
+	keys := workload.Keys(workload.ClientSeed)
 	for i := range l.Conns {
 		opened, err := open(i)
 		if err != nil {
 			closeAll(p.conns)
 			return nil, err
 		}
-		p.conns = append(p.conns, &pipeConn{pipe: opened, batch: l.Batch, cursor: newCursor(keys, i),
+		p.conns = append(p.conns, &pipeConn{pipe: opened, batch: l.Batch, cursor: workload.NewCursor(keys, i),
 			sent: make([]time.Duration, l.slots()), slots: newSlots()})
 	}
 	return p, nil
@@ -117,7 +118,7 @@ func (c *pipeConn) sendLast() error {
 
 // sendNext sends the next message under an id.
 func (c *pipeConn) sendNext(id uint32) error {
-	c.message = c.cursor.appendMessage(binary.LittleEndian.AppendUint32(c.message[:0], id), c.batch)
+	c.message = c.cursor.AppendMessage(binary.LittleEndian.AppendUint32(c.message[:0], id), c.batch)
 	return c.send(c.message)
 }
 
@@ -156,15 +157,15 @@ func (c *pipeConn) read() error {
 			return err
 		}
 		if len(answer) < idSize {
-			return errWrongAnswer
+			return workload.ErrWrongAnswer
 		}
-		if err := checkAnswer(answer[idSize:], c.batch); err != nil {
+		if err := workload.CheckAnswer(answer[idSize:], c.batch); err != nil {
 			return err
 		}
 		id := binary.LittleEndian.Uint32(answer)
 		if id != lastID {
 			if int(id) >= len(c.sent) {
-				return errWrongAnswer
+				return workload.ErrWrongAnswer
 			}
 			if len(back)%clockEvery == 0 {
 				now = time.Since(c.start)

@@ -7,15 +7,23 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 	"shoal/netio"
-	shoaltable "shoal/netio/table"
+	"shoal/netio/table"
 )
 
 // The gateway and the swarm are as they come: sessions, limits and the pool are on.
 
-func serveShoal(_ load, t table) (string, error) {
+// Subroutines that answer from the table: its own, and an embedder's over the same table.
+const (
+	tableName = "table"
+	userName  = "user"
+)
+
+func serveShoal(_ load, t *table.Table) (string, error) {
 	g := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
-	g.HandleBatch("table", shoaltable.New(t).Run)
+	g.HandleBatch(tableName, t.Run)
+	g.HandleBatch(userName, workload.UserBatch(t))
 	if err := g.Start(); err != nil {
 		return "", err
 	}
@@ -50,20 +58,24 @@ func dialShoalCalls(url string, l load) (driver, error) {
 		return nil, err
 	}
 	ctx := context.Background()
-	return newCallers(l, func(_ int, key []byte) ([]byte, error) { return sw.Call(ctx, "table", key) }), nil
+	return newCallers(l, func(_ int, key []byte) ([]byte, error) { return sw.Call(ctx, tableName, key) }), nil
 }
 
-func dialShoalMap(url string, l load) (driver, error) {
+func dialShoalMap(url string, l load) (driver, error)  { return dialMap(url, l, tableName) }
+func dialShoalUser(url string, l load) (driver, error) { return dialMap(url, l, userName) }
+
+func dialMap(url string, l load, name string) (driver, error) {
 	sw, err := dialSwarm(url, l.Conns)
 	if err != nil {
 		return nil, err
 	}
-	return &shoalMap{swarm: sw, load: l, keys: tableKeys(clientSeed)}, nil
+	return &shoalMap{swarm: sw, name: name, load: l, keys: workload.Keys(workload.ClientSeed)}, nil
 }
 
 // shoalMap is one Map that keeps the load's tasks in flight.
 type shoalMap struct {
 	swarm *netio.Swarm
+	name  string // of the subroutine
 	load  load
 	keys  []byte
 	dues  []itemDue // when items were due, in an open loop; that of an index is at the index modulo their number
@@ -75,9 +87,9 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 	defer late.Stop()
 	total := &latency.Histogram{}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: m.load.InFlight}
-	for r, err := range m.swarm.Map(context.Background(), "table", m.until(&stop), &options) {
+	for r, err := range m.swarm.Map(context.Background(), m.name, m.until(&stop), &options) {
 		if err == nil {
-			err = checkAnswer(r.Body, 1)
+			err = workload.CheckAnswer(r.Body, 1)
 		}
 		if err != nil {
 			return work{}, err
@@ -90,7 +102,7 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 // until yields keys until told to stop.
 func (m *shoalMap) until(stop *atomic.Bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for c := newCursor(m.keys, 0); !stop.Load() && yield(c.next()); {
+		for c := workload.NewCursor(m.keys, 0); !stop.Load() && yield(c.Next()); {
 		}
 	}
 }

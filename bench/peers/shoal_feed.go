@@ -4,9 +4,10 @@ import (
 	"context"
 
 	"shoal/netio"
+	"shoal/netio/table"
 )
 
-func serveShoalFeed(load, table) (string, error) {
+func serveShoalFeed(load, *table.Table) (string, error) {
 	g := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}})
 	g.HandleStream("feed", func(_ context.Context, _ []byte, out *netio.Stream) error {
 		chunk := make([]byte, chunkSize)

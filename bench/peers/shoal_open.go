@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shoal/bench/internal/latency"
+	"shoal/bench/internal/workload"
 	"shoal/netio"
 )
 
@@ -42,9 +43,9 @@ func (m *shoalMap) offer(o offer) (work, error) {
 	w := work{latencies: &latency.Histogram{}}
 	options := netio.MapOptions{Batch: m.load.Batch, InFlight: inFlight}
 	now, again := time.Duration(0), 0
-	for r, err := range m.swarm.Map(context.Background(), "table", fed.items(), &options) {
+	for r, err := range m.swarm.Map(context.Background(), m.name, fed.items(), &options) {
 		if err == nil {
-			err = checkAnswer(r.Body, 1)
+			err = workload.CheckAnswer(r.Body, 1)
 		}
 		item := fed.dues[r.Index%len(fed.dues)]
 		if err == nil && item.index != r.Index {
@@ -74,12 +75,12 @@ func (m *shoalMap) offer(o offer) (work, error) {
 // items yields keys when they are due: of a batch all together.
 func (m *mapOffer) items() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		c, index := newCursor(m.keys, 0), 0
+		c, index := workload.NewCursor(m.keys, 0), 0
 		m.err = m.pacer.run(func(due time.Duration) error {
 			for range m.load.Batch {
 				m.dues[index%len(m.dues)] = itemDue{index, due}
 				index++
-				if !yield(c.next()) {
+				if !yield(c.Next()) {
 					return errStopped
 				}
 			}

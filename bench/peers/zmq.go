@@ -8,6 +8,9 @@ import "C"
 import (
 	"fmt"
 	"strings"
+
+	"shoal/bench/internal/workload"
+	"shoal/netio/table"
 )
 
 // A socket of ZeroMQ has one user at a time, so that a connection has two at each end: a PUSH that one goroutine writes
@@ -30,7 +33,7 @@ func zmqVersion() string {
 const zmqBetween = ","
 
 // serveZMQ returns two addresses for each connection: where it pulls, and where it pushes.
-func serveZMQ(l load, t table) (string, error) {
+func serveZMQ(l load, t *table.Table) (string, error) {
 	var addresses []string
 	for range l.Conns {
 		in, from, err := bindZMQ(C.ZMQ_PULL)
@@ -69,14 +72,14 @@ func connectZMQ(kind C.int, address string) (*zmqSocket, error) {
 }
 
 // answerZMQ ends with the process.
-func answerZMQ(in, out *zmqSocket, t table, batch int) error {
+func answerZMQ(in, out *zmqSocket, t *table.Table, batch int) error {
 	var answer []byte
 	for {
 		message, more, err := in.recv()
 		if err != nil {
 			return err
 		}
-		answer = t.appendAnswer(answer[:0], message[idSize:], batch)
+		answer = workload.AppendAnswer(answer[:0], message[idSize:], batch, t)
 		if err := out.append(message[:idSize], answer); err != nil {
 			return err
 		}
@@ -118,7 +121,7 @@ func (p *zmqPipe) Close() error {
 }
 
 // serveZMQFeed returns an address for each stream.
-func serveZMQFeed(l load, _ table) (string, error) {
+func serveZMQFeed(l load, _ *table.Table) (string, error) {
 	var addresses []string
 	for range l.Conns {
 		out, address, err := bindZMQ(C.ZMQ_PUSH)

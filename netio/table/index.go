@@ -26,8 +26,6 @@ const (
 	recordMask   = 1<<recordBits - 1
 	recordHeader = 16
 	cacheLine    = 64
-	// lookupsTogether is how many lookups are begun before the first is finished: more than a processor's loads under way.
-	lookupsTogether = 32
 )
 
 // newIndex copies the entries.
@@ -79,11 +77,11 @@ func (x *index) find(key []byte, hash uint64) (response []byte, wait time.Durati
 	return nil, 0, false
 }
 
-// fetch begins the lookups of at most lookupsTogether hashes: it loads the memory that find will look at, of all of
+// fetch begins the lookups of at most LookupsTogether hashes: it loads the memory that find will look at, of all of
 // them side by side. What it returns means nothing; it keeps the compiler from leaving the loads out.
 func (x *index) fetch(hashes []uint64) (loaded byte) {
 	last := uint64(len(x.slots) - 1)
-	var starts [lookupsTogether]uint64
+	var starts [LookupsTogether]uint64
 	for i, hash := range hashes {
 		starts[i] = x.slots[hash&last]
 	}

@@ -72,23 +72,28 @@ func BenchmarkLookups(b *testing.B) {
 		at := i * size % len(frame)
 		return frame[at : at+size]
 	}
-	x := newIndex(entries)
+	t := New(entries)
 	out := make([]byte, 0, 64)
-	for _, n := range []int{1, 16, lookupsTogether} {
+	for _, n := range []int{1, 16, LookupsTogether} {
 		b.Run(fmt.Sprintf("together%d", n), func(b *testing.B) {
-			hashes := make([]uint64, n)
+			keys, found := make([][]byte, n), make([]Found, n)
 			for i := 0; i < b.N; i += n {
-				for k := range hashes {
-					hashes[k] = x.hash(key(i + k))
+				for k := range keys {
+					keys[k] = key(i + k)
 				}
-				x.fetch(hashes)
-				for k, hash := range hashes {
-					response, _, _ := x.find(key(i+k), hash)
-					out = append(out[:0], response...)
+				t.LookupAll(keys, found)
+				for _, f := range found {
+					out = append(out[:0], f.Response...)
 				}
 			}
 		})
 	}
+	b.Run("one", func(b *testing.B) {
+		for i := range b.N {
+			response, _, _ := t.Lookup(key(i))
+			out = append(out[:0], response...)
+		}
+	})
 	b.Run("map", func(b *testing.B) {
 		for i := range b.N {
 			out = append(out[:0], entries[string(key(i))].Response...)

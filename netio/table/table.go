@@ -42,27 +42,56 @@ func (t *Table) Lookup(key []byte) (response []byte, wait time.Duration, ok bool
 	return x.find(key, x.hash(key))
 }
 
+// LookupsTogether is how many lookups LookupAll has under way at once: more than a processor's loads of memory. Giving it
+// more keys at once gains nothing.
+const LookupsTogether = 32
+
+// Found is what LookupAll has found of one key.
+type Found struct {
+	Response []byte // the table's: it must not be changed
+	Wait     time.Duration
+	OK       bool // there is an entry
+}
+
+// LookupAll looks up keys[i] for found[i]; found is at least as long as keys. The loads of memory of up to LookupsTogether keys
+// wait side by side, so that in a large table it takes about half as long as a Lookup for each.
+func (t *Table) LookupAll(keys [][]byte, found []Found) {
+	x := t.load()
+	var hashes [LookupsTogether]uint64
+	for len(keys) > 0 {
+		n := min(len(keys), LookupsTogether)
+		for i, key := range keys[:n] {
+			hashes[i] = x.hash(key)
+		}
+		x.fetch(hashes[:n])
+		for i, key := range keys[:n] {
+			f := &found[i]
+			f.Response, f.Wait, f.OK = x.find(key, hashes[i])
+		}
+		keys, found = keys[n:], found[n:]
+	}
+}
+
 // Run is the netio.BatchFunc. A task that is not in the table ends with netio.ErrUnknownTask.
 func (t *Table) Run(tasks []netio.Task) {
-	x := t.load()
-	var hashes [lookupsTogether]uint64
+	var keys [LookupsTogether][]byte
+	var found [LookupsTogether]Found
 	for len(tasks) > 0 {
-		some := tasks[:min(len(tasks), lookupsTogether)]
-		for i := range some {
-			hashes[i] = x.hash(some[i].Body())
+		n := min(len(tasks), LookupsTogether)
+		for i := range tasks[:n] {
+			keys[i] = tasks[i].Body()
 		}
-		x.fetch(hashes[:len(some)])
-		for i := range some {
-			response, wait, ok := x.find(some[i].Body(), hashes[i])
-			switch {
-			case !ok:
-				some[i].Finish(nil, netio.ErrUnknownTask)
-			case wait > 0:
-				some[i].FinishAfter(wait, response, nil)
+		t.LookupAll(keys[:n], found[:n])
+		for i := range tasks[:n] {
+			switch f := &found[i]; {
+			case !f.OK:
+				tasks[i].Finish(nil, netio.ErrUnknownTask)
+			case f.Wait > 0:
+				tasks[i].FinishAfter(f.Wait, f.Response, nil)
 			default:
-				some[i].Finish(response, nil)
+				tasks[i].Finish(f.Response, nil)
 			}
 		}
-		tasks = tasks[len(some):]
+		tasks = tasks[n:]
 	}
 }

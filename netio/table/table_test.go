@@ -90,6 +90,29 @@ func TestSwap(t *testing.T) {
 	}
 }
 
+// LookupAll finds what Lookup finds, for any number of keys.
+func TestLookupAll(t *testing.T) {
+	entries := map[string]Entry{}
+	for i := range 100 {
+		entries[fmt.Sprint(i)] = Entry{Response: fmt.Append(nil, "answer ", i), Wait: time.Duration(i)}
+	}
+	answers := New(entries)
+	for n := range 3*LookupsTogether + 1 {
+		keys, found := make([][]byte, n), make([]Found, n)
+		for i := range keys {
+			keys[i] = fmt.Append(nil, 2*i)
+			found[i] = Found{Response: []byte("what stood here before"), Wait: time.Hour, OK: i%2 == 0}
+		}
+		answers.LookupAll(keys, found)
+		for i, f := range found {
+			response, wait, ok := answers.Lookup(keys[i])
+			if string(f.Response) != string(response) || f.Wait != wait || f.OK != ok {
+				t.Errorf("%d keys: %s gave %v, want %s, %v, %v", n, keys[i], f, response, wait, ok)
+			}
+		}
+	}
+}
+
 func TestZeroTable(t *testing.T) {
 	answers := &Table{}
 	if _, err := serve(t, answers).Call(t.Context(), "table", []byte("x")); !errors.Is(err, netio.ErrUnknownTask) || answers.Len() != 0 {
