@@ -29,7 +29,7 @@ func (c *callers) run(d time.Duration) (work, error) {
 	for user := range hists {
 		running.Go(func() {
 			cursor, last := workload.NewCursor(c.keys, user), time.Now()
-			for !stop.Load() {
+			for first := true; first || !stop.Load(); first = false {
 				// A message of its own each time: who may keep it for how long differs from peer to peer.
 				message := cursor.AppendMessage(make([]byte, 0, c.load.Batch*(4+workload.KeySize)), c.load.Batch)
 				answer, err := c.call(user, message)

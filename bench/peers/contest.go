@@ -157,7 +157,7 @@ func takeTurns(all []*contestant, pl plan, o order, did func(c *contestant, n in
 
 // contest is a closed loop: the peers keep the load up in turn, after a warm-up that does not count.
 func contest(l load, chosen []peer, pl plan) []result {
-	all := lineUp(l, chosen, pl, order{Run: max(pl.round/2, 50*time.Millisecond)})
+	all := lineUp(l, chosen, pl, order{Run: pl.round / 2})
 	defer stopAll(all)
 	return takeTurns(all, pl, order{Run: pl.round}, func(c *contestant, n int, s sample) {
 		pl.note("%s, round %d: %s %.0f %ss/s", l.Name, n, c.peer.name, s.rate, l.unit())

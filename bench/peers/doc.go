@@ -25,8 +25,8 @@
 // There are two drivers for tasks, and every peer but Map, which is a driver itself, has one of them. callers has a
 // goroutine for each message in flight that waits for its own answer: what most programs do. pipes has two goroutines a
 // connection, one writes and one reads, and nobody waits for a particular answer: what a stream can carry. Compare like
-// with like: shoal-calls with floor-calls, netrpc, grpc-unary and nats; shoal-map with floor, grpc-stream, nats-async,
-// drpc and zmq. The ratios are of shoal's headline, which is Call for one in flight, and Map for all else. feeds reads streams, a goroutine for each.
+// with like: shoal-calls with floor-calls, gnet-calls, netrpc, grpc-unary, nats and http; shoal-map with floor, gnet,
+// grpc-stream, nats-async, drpc and zmq. The ratios are of shoal's headline, which is Call for one in flight, and Map for all else. feeds reads streams, a goroutine for each.
 //
 // # How it is measured
 //
@@ -48,7 +48,7 @@
 //   - A latency is counted from when the message was due, not from when it was sent. What was due and not sent until the
 //     round was over counts with the time that it has waited, which is the least that its latency can be.
 //   - Rates are the same for all and double, from a 32nd of the highest rate that the best peer (neither shoal nor a
-//     floor) has reached in the closed loop of this run, up to that rate. Who answers less than 95 % of what is offered,
+//     floor nor raw gnet) has reached in the closed loop of this run, up to that rate. Who answers less than 95 % of what is offered,
 //     or has a p99 above 100 ms, goes no further; its figures at that rate are printed.
 //   - The loads are single tasks over 4 and over 8 connections, and batches of 16 over 8. One in flight is left out: by
 //     a schedule it would be a low rate over one connection. How many are in flight follows from the latency, up to
@@ -61,6 +61,6 @@
 //
 // # What is left out
 //
-// Raw gnet, because this was written where the module proxy refuses it. A Go binding of ZeroMQ for the same reason:
-// zmq_socket.go is the little that is needed of one. Files, which are in the benchmarks of shoal itself.
+// rpcx, whose module was not to be had where this was written. A Go binding of ZeroMQ for the same reason: zmq_socket.go is
+// the little that is needed of one. Streams over raw gnet, which has no back-pressure. Files, which are in the benchmarks of shoal itself.
 package main

@@ -43,7 +43,7 @@ func climb(closed outcome, chosen []peer, pl plan) (ladder, bool) {
 	climbed := ladder{load: closed.load, against: best.peer.name}
 	rate := best.rate() / (1 << doublings)
 	pl.round = max(pl.round/openPart, 20*time.Millisecond)
-	all := lineUp(closed.load, chosen, pl, order{Run: max(pl.round/2, 50*time.Millisecond), Rate: rate})
+	all := lineUp(closed.load, chosen, pl, order{Run: pl.round / 2, Rate: rate})
 	defer stopAll(all)
 	standing := slices.Clone(all)
 	for range doublings + 1 {

@@ -36,6 +36,7 @@ type work struct {
 const (
 	shoalFamily = "shoal" // the peers that ratios are taken of
 	floorFamily = "floor" // what nobody would use
+	gnetFamily  = "gnet"  // the engine alone, which nobody would use either
 )
 
 // peers are in the order in which they take turns.
@@ -48,12 +49,16 @@ var answering = []peer{
 	{name: "shoal-user", about: "one netio.Swarm.Map, of a batch subroutine as an embedder writes it", serve: serveShoal, dial: dialShoalUser},
 	{name: "floor", about: "net.Conn and bufio, a goroutine to write and one to read each connection", serve: serveFloor, dial: dialFloor},
 	{name: "floor-calls", about: "the same server, a goroutine for each task in flight", skip: isBatch, serve: serveFloor, dial: dialFloorCalls},
+	{name: "gnet", about: "raw gnet that answers on its event loops, the floor's client", serve: serveGnet, dial: dialFloor},
+	{name: "gnet-calls", about: "the same server, the client of floor-calls", skip: isBatch, serve: serveGnet, dial: dialFloorCalls},
 	{name: "netrpc", about: "net/rpc (gob), a goroutine for each message in flight", serve: serveNetRPC, dial: dialNetRPC},
 	{name: "grpc-unary", about: "gRPC-Go, raw bytes, a goroutine for each message in flight", serve: serveGRPC, dial: dialGRPCUnary},
 	{name: "grpc-stream", about: "gRPC-Go, raw bytes, one bidirectional stream a connection", serve: serveGRPC, dial: dialGRPCStream},
 	{name: "nats", about: "NATS, Conn.Request, a goroutine for each message in flight", serve: serveNATS, dial: dialNATSCalls},
 	{name: "nats-async", about: "NATS, PublishRequest and one inbox a connection", serve: serveNATS, dial: dialNATSPipe},
 	{name: "drpc", about: "storj.io/drpc, raw bytes, one bidirectional stream a connection", serve: serveDRPC, dial: dialDRPC},
+	{name: "http-1", about: "net/http, HTTP/1.1, a connection for each message in flight", serve: serveHTTP, dial: dialHTTP1},
+	{name: "http-2", about: "net/http, HTTP/2 in plain text, a goroutine for each message in flight", serve: serveHTTP, dial: dialHTTP2},
 }
 
 // feeding are those that send streams.
@@ -63,6 +68,8 @@ var feeding = []peer{
 	{name: "grpc-feed", about: "gRPC-Go, raw bytes, one server stream a connection", feed: true, serve: serveGRPC, dial: dialGRPCFeed},
 	{name: "nats-feed", about: "NATS, a subject a connection, acknowledged by windows", feed: true, serve: serveNATSFeed, dial: dialNATSFeed},
 	{name: "drpc-feed", about: "storj.io/drpc, raw bytes, one server stream a connection", feed: true, serve: serveDRPC, dial: dialDRPCFeed},
+	{name: "http-1-feed", about: "net/http, HTTP/1.1, a response a connection", feed: true, serve: serveHTTP, dial: dialHTTP1Feed},
+	{name: "http-2-feed", about: "net/http, HTTP/2 in plain text, a response a connection", feed: true, serve: serveHTTP, dial: dialHTTP2Feed},
 }
 
 func isBatch(l load) bool { return l.Batch > 1 }
@@ -76,7 +83,9 @@ func (p peer) family() string {
 }
 
 // isOther tells whether it is what a user would pick instead of shoal.
-func (p peer) isOther() bool { return p.family() != shoalFamily && p.family() != floorFamily }
+func (p peer) isOther() bool {
+	return !slices.Contains([]string{shoalFamily, floorFamily, gnetFamily}, p.family())
+}
 
 func findPeer(name string) (peer, error) {
 	if i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name }); i >= 0 {

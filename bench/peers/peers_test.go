@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,15 +25,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestEveryPeer puts every peer under every load for a moment, and then under every offered rate that it keeps up with.
+// TestEveryPeer puts every peer under every load for a moment, and draws what came out.
 func TestEveryPeer(t *testing.T) {
-	pl := plan{1, 20 * time.Millisecond, 2, t.Logf}
 	m := measured{}
 	var tables strings.Builder
-	m.closedLoops(&tables, loads, peers, pl)
+	m.closedLoops(&tables, loads, peers, moment(t))
 	for _, o := range m.outcomes {
-		if len(o.results) < len(feeding) {
-			t.Errorf("%s: %d results", o.load.Name, len(o.results))
+		if want := len(slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return !p.does(o.load) })); len(o.results) != want {
+			t.Errorf("%s: %d results of %d peers", o.load.Name, len(o.results), want)
 		}
 		for _, r := range o.results {
 			if r.err != nil || len(r.rounds) != 1 || r.rate() <= 0 {
@@ -40,30 +40,49 @@ func TestEveryPeer(t *testing.T) {
 			}
 		}
 	}
-	pl.round = openPart * 60 * time.Millisecond // long enough for a stall of the machine
-	m.openLoops(&tables, peers, pl)
-	if len(m.ladders) != 3 {
-		t.Errorf("%d open loops", len(m.ladders))
-	}
-	for _, l := range m.ladders {
-		for i, rung := range l.rungs {
-			for _, r := range rung.results {
-				if r.err != nil || len(r.rounds) != 1 || r.answered() > 1 || i == 0 && r.answered() == 0 || r.p99() < r.p50() || r.p50() <= 0 {
-					t.Errorf("%s, %s at %.0f tasks/s: %v, %v", l.load.Name, r.peer.name, rung.rate, r.rounds, r.err)
-				}
-			}
-		}
-		if len(l.rungs[0].results) < len(answering)-2 {
-			t.Errorf("%s: %d took part", l.load.Name, len(l.rungs[0].results))
-		}
+	if strings.Contains(tables.String(), "failed") {
+		t.Error(tables.String())
 	}
 	folder := t.TempDir()
 	if err := m.plot(folder); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{rateFile, latencyFile} {
-		checkXML(t, filepath.Join(folder, name))
+	checkXML(t, filepath.Join(folder, rateFile))
+}
+
+// moment is the shortest that shows that something works.
+func moment(t *testing.T) plan { return plan{1, 20 * time.Millisecond, 2, t.Logf} }
+
+// TestOfferedRates puts a peer of each driver under offered rates for a moment. What a machine with something else to do keeps
+// up with is not looked at.
+func TestOfferedRates(t *testing.T) {
+	chosen, err := choosePeers("shoal-map,netrpc,drpc")
+	if err != nil {
+		t.Fatal(err)
 	}
+	batches, err := findLoad("batch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := measured{}
+	m.closedLoops(io.Discard, []load{batches}, chosen, moment(t))
+	m.openLoops(io.Discard, chosen, moment(t))
+	if len(m.ladders) != 1 || len(m.ladders[0].rungs) != doublings+1 {
+		t.Fatalf("%d open loops, want one with %d rates", len(m.ladders), doublings+1)
+	}
+	for _, r := range m.ladders[0].rungs[0].results {
+		if r.err != nil || len(r.rounds) != 1 || r.answered() > 1 || r.p99() < r.p50() {
+			t.Errorf("%s: %v, %v", r.peer.name, r.rounds, r.err)
+		}
+	}
+	if n := len(m.ladders[0].rungs[0].results); n != 3 {
+		t.Errorf("%d of 3 took part", n)
+	}
+	folder := t.TempDir()
+	if err := m.plot(folder); err != nil {
+		t.Fatal(err)
+	}
+	checkXML(t, filepath.Join(folder, latencyFile))
 }
 
 func checkXML(t *testing.T, name string) {
@@ -123,7 +142,7 @@ func TestChoosePeers(t *testing.T) {
 	if err != nil || len(chosen) != 4 {
 		t.Errorf("chose %d, %v", len(chosen), err)
 	}
-	if _, err := choosePeers("shoal,gnet"); err == nil {
-		t.Error("gnet was found")
+	if _, err := choosePeers("shoal,rpcx"); err == nil {
+		t.Error("rpcx was found")
 	}
 }

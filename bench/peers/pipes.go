@@ -122,9 +122,9 @@ func (c *pipeConn) sendNext(id uint32) error {
 	return c.send(c.message)
 }
 
-// write sends a message for each free id, until told to stop.
+// write sends a message for each free id, once at least, until told to stop.
 func (c *pipeConn) write() error {
-	for !c.stop.Load() {
+	for first := true; first || !c.stop.Load(); first = false {
 		ids := c.slots.takeAll()
 		if len(ids) == 0 {
 			c.slots.wait()

@@ -99,10 +99,10 @@ func (m *shoalMap) run(d time.Duration) (work, error) {
 	return work{tasks: total.N, latencies: total}, nil
 }
 
-// until yields keys until told to stop.
+// until yields keys, one at least, until told to stop.
 func (m *shoalMap) until(stop *atomic.Bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for c := workload.NewCursor(m.keys, 0); !stop.Load() && yield(c.Next()); {
+		for c, first := workload.NewCursor(m.keys, 0), true; (first || !stop.Load()) && yield(c.Next()); first = false {
 		}
 	}
 }
