@@ -87,6 +87,7 @@ type Gateway struct {
 	greeting      map[*connection]struct{} // connections that have no handler yet
 	away          awayLanes                // handlers without a connection
 	nextTimers    int                      // for the next handler
+	drains        chan struct{}            // closed when the gateway begins to drain
 	stopping      chan struct{}            // closed when the end begins
 	stopRequested chan struct{}            // closed when a client asked for the end
 	hurry         chan struct{}            // closed when Close cuts a drain short
@@ -206,6 +207,7 @@ func (g *Gateway) serve(config GatewayConfig, loops *engine.Engine) {
 	g.handlers = map[*handler]struct{}{}
 	g.sessions = map[sessionKey]*handler{}
 	g.greeting = map[*connection]struct{}{}
+	g.drains = make(chan struct{})
 	g.stopping = make(chan struct{})
 	g.stopRequested = make(chan struct{})
 	g.hurry = make(chan struct{})
@@ -234,6 +236,14 @@ func (g *Gateway) StopRequested() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.stopRequested
+}
+
+// Draining returns a channel that is closed when the gateway begins to drain: a stream that has no end of its own should end then,
+// since a drain waits for it. Call it after Start.
+func (g *Gateway) Draining() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.drains
 }
 
 // requestStop is what the built-in stop does.
@@ -315,6 +325,7 @@ func (g *Gateway) drain(ctx context.Context) bool {
 	}
 	g.state = gatewayDraining
 	g.draining.Store(true)
+	close(g.drains)
 	millis := uint32(1<<32 - 1)
 	if deadline, ok := ctx.Deadline(); ok {
 		millis = uint32(max(0, min(time.Until(deadline).Milliseconds(), 1<<32-1)))
