@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/bench/internal/latency"
 	"shoal/netio"
 	"shoal/netio/files"
 )
@@ -202,6 +203,7 @@ func (f *filesBench) tree(b *testing.B, rounds int) {
 		"put again", "rsync put again"} {
 		f.row(b, "files: the tree of the Go installation", what, "cp")
 	}
+	f.reportRatio(b, "get", "tar")
 }
 
 // tarPipe is a tar whose output goes through a TCP connection into another.
@@ -245,6 +247,7 @@ func (f *filesBench) large(b *testing.B, rounds int) {
 	for _, what := range []string{"cp 1 GiB", "get 1 GiB", "put 1 GiB", "rsync get 1 GiB"} {
 		f.row(b, "files: one of 1 GiB, 4 connections", what, "cp 1 GiB")
 	}
+	f.reportRatio(b, "get 1 GiB", "cp 1 GiB")
 	f.peak["gateway"] = peakOf(f.server.Pid)
 	for _, who := range []string{"gateway", "client"} {
 		row(b, "files: memory", []string{"process", "peak MiB"}, who, num(float64(f.peak[who])/(1<<20)))
@@ -264,6 +267,15 @@ func peakOf(pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// reportRatio reports the median of the ratios of two ways in the same round.
+func (f *filesBench) reportRatio(b *testing.B, what, beside string) {
+	var ratios []float64
+	for i, took := range f.times[what] {
+		ratios = append(ratios, took/f.times[beside][i])
+	}
+	b.ReportMetric(latency.Median(ratios), strings.ReplaceAll(what+"/"+beside, " ", "-"))
 }
 
 // row reports a median, and the median of the ratios to another way in the same round.

@@ -29,14 +29,16 @@ func BenchmarkIdleConnections(b *testing.B) {
 			settled := gateway.collect()
 			start := gateway.usage()
 			time.Sleep(watch)
-			share := float64(gateway.usage().since(start).CPU) / float64(watch) * 100
+			end := gateway.usage()
+			share := float64(end.since(start).CPU) / float64(watch) * 100
 			perConn := func(u usage) float64 { return float64(u.RSS-before.RSS) / 1024 / float64(n) }
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(share, "%core")
 			b.ReportMetric(perConn(settled), "KiB/conn")
 			b.ReportMetric(perConn(fresh), "fresh-KiB/conn")
-			row(b, "Idle connections, gateway", []string{"connections", "% of a core", "KiB each after a collection", "before it"},
-				fmt.Sprint(n), num(share), num(perConn(settled)), num(perConn(fresh)))
+			b.ReportMetric(float64(end.Goroutines), "goroutines")
+			row(b, "Idle connections, gateway", []string{"connections", "% of a core", "KiB each after a collection", "before it", "goroutines in all"},
+				fmt.Sprint(n), num(share), num(perConn(settled)), num(perConn(fresh)), fmt.Sprint(end.Goroutines))
 		})
 	}
 }

@@ -16,6 +16,8 @@ type usage struct {
 	Bytes   uint64 // allocated
 	RSS     int64  // bytes resident now; 0 where the system does not tell
 	Peak    int64  // the most that ever were
+
+	Goroutines int // now
 }
 
 func usageNow() usage {
@@ -29,10 +31,12 @@ func usageNow() usage {
 		Bytes:   m.TotalAlloc,
 		RSS:     procStatus("VmRSS:"),
 		Peak:    procStatus("VmHWM:"),
+
+		Goroutines: runtime.NumGoroutine(),
 	}
 }
 
-// since returns what was used after before; RSS and Peak stay what they are.
+// since returns what was used after before; RSS, Peak and Goroutines stay what they are.
 func (u usage) since(before usage) usage {
 	u.CPU -= before.CPU
 	u.Mallocs -= before.Mallocs

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -82,10 +83,12 @@ func lineUp(l load, chosen []peer, pl plan, warmUp order) []*contestant {
 }
 
 func (c *contestant) start(l load, procs int) (err error) {
-	if c.server, err = start(role{Peer: c.peer.name, Load: l.Name}, procs); err != nil {
+	r := role{Peer: cmp.Or(c.peer.role, c.peer.name), Load: l.Name}
+	if c.server, err = start(c.peer.program, r, procs); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	if c.client, err = start(role{Peer: c.peer.name, Load: l.Name, Address: c.server.ready.Address}, procs); err != nil {
+	r.Address = c.server.ready.Address
+	if c.client, err = start(c.peer.program, r, procs); err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	return nil

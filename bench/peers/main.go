@@ -13,6 +13,9 @@ import (
 
 func main() {
 	run := func() error { return runParent(os.Args[1:]) }
+	if len(os.Args) > 1 && os.Args[1] == "figures" {
+		run = func() error { return runFigures(os.Args[2:]) }
+	}
 	if spec := os.Getenv(roleVariable); spec != "" {
 		run = func() error { return runChild(spec) }
 	}

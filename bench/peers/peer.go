@@ -19,6 +19,9 @@ type peer struct {
 	skip  func(l load) bool                                        // loads that it does not do; nil: it does all
 	serve func(l load, t *table.Table) (address string, err error) // in the server's process, until that ends
 	dial  func(address string, l load) (driver driver, e error)    // in the client's process
+
+	program string // whose child processes its server and client are; "": this program's
+	role    string // its name in that program; "": name
 }
 
 // driver is a client that keeps a load up.
@@ -84,7 +87,7 @@ func (p peer) family() string {
 
 // isOther tells whether it is what a user would pick instead of shoal.
 func (p peer) isOther() bool {
-	return !slices.Contains([]string{shoalFamily, floorFamily, gnetFamily}, p.family())
+	return !slices.Contains([]string{shoalFamily, beforeFamily, floorFamily, gnetFamily}, p.family())
 }
 
 func findPeer(name string) (peer, error) {

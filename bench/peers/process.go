@@ -22,17 +22,20 @@ type process struct {
 	ready reply
 }
 
-// start runs this program as a child and waits until it is ready.
-func start(r role, procs int) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// start runs a program as a child, this one if it has no name, and waits until it is ready.
+func start(program string, r role, procs int) (*process, error) {
+	if program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		program = self
 	}
 	spec, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self)
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), roleVariable+"="+string(spec), fmt.Sprintf("GOMAXPROCS=%d", procs))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
