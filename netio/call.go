@@ -3,6 +3,7 @@ package netio
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -18,11 +19,11 @@ type single struct {
 }
 
 // settle copies the answer for the caller, who then owns it.
-func (c *single) settle(s *slot, status Status, body []byte, _ int64, _ int) {
+func (c *single) settle(s *slot, status Status, body []byte, _ int64, _ int, retryAfter time.Duration) {
 	if status == StatusOK {
 		c.result = append([]byte{}, body...)
 	} else {
-		c.err = decodeError(s.request.name, status, body)
+		c.err = decodeError(s.request.name, status, body, retryAfter)
 	}
 }
 
@@ -41,12 +42,15 @@ func (p *pendingCall) sinkFor(*swarmLane) sink { return p }
 func (p *pendingCall) settled(*swarmLane) { p.done <- struct{}{} }
 
 // decodeError returns the error of a result that is not ok. A body that breaks the protocol is taken for a text.
-func decodeError(name string, status Status, body []byte) *TaskError {
+func decodeError(name string, status Status, body []byte, retryAfter time.Duration) *TaskError {
 	e, err := proto.ParseError(body)
 	if err != nil {
 		e = proto.Error{Text: string(body)}
 	}
-	return &TaskError{Subroutine: name, Status: status, Code: e.Code, Text: e.Text, Details: append([]byte(nil), e.Details...)}
+	if status != StatusBusy {
+		retryAfter = 0
+	}
+	return &TaskError{Subroutine: name, Status: status, Code: e.Code, Text: e.Text, Details: append([]byte(nil), e.Details...), RetryAfter: retryAfter}
 }
 
 // taskErrorFor makes the error of a caller whose context ended.
@@ -189,9 +193,15 @@ func deadlineOf(ctx context.Context) uint64 {
 	return deadlineIn(time.Until(deadline))
 }
 
-// deadlineIn returns what the client's clock will show after d, rounded up to a millisecond.
+// deadlineIn returns what the client's clock will show after d, rounded up to a millisecond; 0, which is no deadline, where
+// that is beyond what the protocol can say.
 func deadlineIn(d time.Duration) uint64 {
-	return max(1, uint64((monotonic()+int64(max(0, d))+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+	d = min(max(0, d), math.MaxInt64-1<<60)
+	ms := max(1, uint64((monotonic()+int64(d)+int64(time.Millisecond)-1)/int64(time.Millisecond)))
+	if ms > proto.MaxClock {
+		return 0
+	}
+	return ms
 }
 
 func checkName(name string) error {

@@ -73,10 +73,14 @@ func (c GatewayConfig) settle() (GatewayConfig, error) {
 	setting(&s, "IdleTimeout", &c.IdleTimeout, 60*time.Second)
 	setting(&s, "WriteTimeout", &c.WriteTimeout, 30*time.Second)
 	setting(&s, "SessionTimeout", &c.SessionTimeout, 60*time.Second)
+	setting(&s, "RetryAfter", &c.RetryAfter, 250*time.Millisecond)
 	setting(&s, "DrainTimeout", &c.DrainTimeout, 30*time.Second)
 	c.Logger = orDiscard(c.Logger)
 	if s.err != nil {
 		return c, s.err
+	}
+	if err := checkSuccessor(c.Successor); err != nil {
+		return c, err
 	}
 	return c, checkLimits(c.FrameLimit, c.Window)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"shoal/proto"
 )
@@ -82,6 +83,9 @@ type TaskError struct {
 	Code       uint16 // 0, or what the subroutine gave, or one of the codes of package proto
 	Text       string // what the subroutine said
 	Details    []byte // what the subroutine gave beside the text; the caller's
+	// RetryAfter, with StatusBusy, is how long the gateway asks its callers to wait; 0: it does not say. A Map with Retries does
+	// so by itself.
+	RetryAfter time.Duration
 }
 
 func (e *TaskError) Error() string {
@@ -141,14 +145,42 @@ type StatusError struct {
 	Code    uint16 // from 1024: the subroutine's own
 	Text    string
 	Details []byte
+	// RetryAfter, with StatusBusy, is how long the caller had better wait before it asks again; 0: nothing is said.
+	RetryAfter time.Duration
 }
 
 func (f *StatusError) Error() string { return f.Text }
 
 // goodbyeError is what a peer gave as its reason to end a connection.
 type goodbyeError struct {
-	Code proto.GoodbyeCode
-	Text string
+	Code       proto.GoodbyeCode
+	Text       string
+	RetryAfter time.Duration // with GoodbyeFull; 0: nothing is said
+	Successor  string        // with GoodbyeDraining: the URL of the gateway to go to; empty: none is named
+}
+
+// heard returns what a peer has said.
+func heard(g proto.Goodbye) *goodbyeError {
+	e := &goodbyeError{Code: g.Code, Text: g.Text}
+	switch g.Code {
+	case proto.GoodbyeFull:
+		e.RetryAfter = g.RetryAfter()
+	case proto.GoodbyeDraining:
+		e.Successor = g.Successor()
+	}
+	return e
+}
+
+// frame returns what says it on the wire.
+func (e *goodbyeError) frame() proto.Goodbye {
+	g := proto.Goodbye{Code: e.Code, Text: e.Text}
+	if e.RetryAfter > 0 {
+		g.Extensions = append(g.Extensions, proto.RetryAfterField(e.RetryAfter))
+	}
+	if e.Successor != "" {
+		g.Extensions = append(g.Extensions, proto.Extension{Type: proto.ExtensionSuccessor, Value: []byte(e.Successor)})
+	}
+	return g
 }
 
 func (e *goodbyeError) Error() string {
@@ -181,7 +213,7 @@ func goodbyeFor(err error) (proto.Goodbye, bool) {
 	}
 	var g *goodbyeError
 	if errors.As(err, &g) {
-		return proto.Goodbye{Code: g.Code, Text: g.Text}, true
+		return g.frame(), true
 	}
 	return proto.Goodbye{}, false
 }

@@ -35,7 +35,7 @@ func fakeGateway(t *testing.T, serve func(p *raw)) (url string) {
 			return
 		}
 		_, _ = conn.Write(proto.AppendWelcome(nil, proto.Welcome{Version: 1, FrameLimit: 1 << 20, StreamCredit: 1000, Window: 10,
-			Streams: 4, WindowBytes: 1000, IdleTimeout: 60_000}))
+			Streams: 4, WindowBytes: 1000, IdleTimeout: 60_000, Extensions: []proto.Extension{{Type: proto.ExtensionKey, Value: make([]byte, proto.KeySize)}}}))
 		serve(p)
 	}()
 	return "tcp://" + ln.Addr().String()
@@ -95,6 +95,13 @@ func TestSwarmTellsGatewayWhatIsMalformed(t *testing.T) {
 	end := func(id uint32) []byte {
 		return proto.AppendFrame(nil, proto.Frame{Kind: proto.KindEnd, Payload: proto.AppendEnd(nil, proto.End{Stream: id})})
 	}
+	credit := func(id uint32) []byte {
+		return proto.AppendFrame(nil, proto.Frame{Kind: proto.KindCredit, Payload: proto.AppendCredit(nil, id, 7)})
+	}
+	parts := func(frame []byte) []byte {
+		all, _ := proto.AppendParts(nil, frame, 1)
+		return all
+	}
 	for _, c := range []struct {
 		name string
 		send []byte
@@ -105,6 +112,16 @@ func TestSwarmTellsGatewayWhatIsMalformed(t *testing.T) {
 		{"chunk of a stream that never was", chunk(3, 5), true},
 		{"unknown kind that may be skipped", proto.AppendFrame(nil, proto.Frame{Kind: 0x70, Flags: proto.FlagSkippable}), true},
 		{"drain", proto.AppendDrain(nil, 1000), true},
+		{"pong to no ping", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindPong, Payload: make([]byte, 1024)}), true},
+		{"credit of a stream that never was", credit(3), true},
+		{"end in parts, with a field of a later version", parts(fielded(end(0), proto.Extension{Type: 0x777})), true},
+		{"pong too long", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindPong, Payload: make([]byte, 1025)}), false},
+		{"credit for the wrong direction", credit(0), false},
+		{"credit for the lane", credit(proto.WholeLane), false},
+		{"end with a critical field of a later version", fielded(end(0), proto.Extension{Type: 0x8777}), false},
+		{"retry after of a byte", fielded(end(0), proto.Extension{Type: proto.FieldRetryAfter, Value: []byte{1}}), false},
+		{"fields of chunks", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindChunks, Flags: proto.FlagFields, Payload: []byte{1, 0, 0}}), false},
+		{"another frame among parts", append(parts(end(0))[:9:9], chunk(0, 5)...), false},
 		{"chunk without credit", append(chunk(0, 84), chunk(0, 1)...), false},
 		{"end of a stream that is not open", end(1), false},
 		{"two ends", append(end(0), end(0)...), false},

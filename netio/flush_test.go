@@ -88,7 +88,7 @@ func TestLastWordsAfterFailedWrite(t *testing.T) {
 	writes := func() bool { // and reports whether they still succeed
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		b := l.out.Whole(proto.KindCancel, 4)
+		b := l.out.Whole(proto.KindCancel, "", 4)
 		b.B = proto.AppendCancel(b.B, 1)
 		l.appended()
 		for l.flushing {
@@ -147,7 +147,7 @@ func TestAckDueDuringWrite(t *testing.T) {
 	}
 	eventually(t, "it is idle", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return !l.flushing })
 	l.mu.Lock()
-	b := l.out.Whole(proto.KindCancel, 4)
+	b := l.out.Whole(proto.KindCancel, "", 4)
 	b.B = proto.AppendCancel(b.B, 1)
 	if !l.claimFlush() {
 		t.Fatal("somebody flushes")

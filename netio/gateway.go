@@ -37,7 +37,12 @@ type GatewayConfig struct {
 	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s
 	WriteTimeout     time.Duration // a peer that reads nothing for longer is cut off; default 30 s
 	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
+	RetryAfter       time.Duration // what clients are told to wait that find no room (ErrFull, ErrBusy); default 250 ms
 	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
+
+	// Successor is the URL of the gateway to which clients go when this one drains. Default: they come back to the address that
+	// they were given.
+	Successor string
 
 	// Compress is how what is sent is compressed where it shrinks and the client wants it. Clients may compress too then, either
 	// way. Default none: compressed frames are neither sent nor taken.
@@ -392,14 +397,14 @@ func (g *Gateway) stop(err error) error {
 	g.mu.Unlock()
 	for _, c := range greeting {
 		if c.hello.Load() {
-			c.refuse(errStops)
+			c.refuse(g.goodbyeStops())
 		} else {
 			c.link.close()
 		}
 	}
 	cutOff := unfinished(handlers)
 	for _, h := range handlers {
-		g.endHandler(h, errStops)
+		g.endHandler(h, g.goodbyeStops())
 	}
 	g.running.Wait()
 	if g.engine != nil {
@@ -439,7 +444,19 @@ func (g *Gateway) Stats() Stats {
 		Streams: int(g.counters.streams.Load()), Tasks: g.counters.tasks.Load(), Panics: g.counters.panics.Load()}
 }
 
-// errStops is the goodbye of a gateway that ends.
-var errStops = &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops"}
+// goodbyeStops is the goodbye of a gateway that ends.
+func (g *Gateway) goodbyeStops() *goodbyeError {
+	return &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops", Successor: g.config.Successor}
+}
+
+// goodbyeFull is the goodbye of a gateway that has no room.
+func (g *Gateway) goodbyeFull(text string) *goodbyeError {
+	return &goodbyeError{Code: proto.GoodbyeFull, Text: text, RetryAfter: g.config.RetryAfter}
+}
+
+// busyError is how a gateway that has no room refuses a task or a stream.
+func (g *Gateway) busyError(text string) *StatusError {
+	return &StatusError{Status: proto.StatusBusy, Text: text, RetryAfter: g.config.RetryAfter}
+}
 
 var errHandlersFull = errors.New("as many connections as the gateway may have")

@@ -56,8 +56,9 @@ func (g *Gateway) take(conn net.Conn) {
 		_ = conn.Close()
 		return
 	case full:
-		c.logRefusal(errGreetingsFull)
-		turnAway(conn, errGreetingsFull)
+		full := g.goodbyeFull(fmt.Sprintf("as many connections as the gateway welcomes at once (%d)", greetings))
+		c.logRefusal(full)
+		turnAway(conn, full)
 		return
 	case silent != nil:
 		silent.refuse(fmt.Errorf("no hello yet, and others want to say theirs: %w", errIdle))
@@ -85,14 +86,12 @@ func (g *Gateway) longestSilent() (longest *connection) {
 	return longest
 }
 
-var errGreetingsFull = &goodbyeError{Code: proto.GoodbyeFull, Text: fmt.Sprintf("as many connections as the gateway welcomes at once (%d)", greetings)}
-
 // turnAway says goodbye on a connection that was never taken, and closes it when the peer has had time to read that. A new
 // connection has room for the goodbye.
 func turnAway(conn net.Conn, g *goodbyeError) {
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	time.AfterFunc(lingerTime, func() { _ = conn.Close() })
-	_, _ = conn.Write(proto.AppendGoodbye(nil, proto.Goodbye{Code: g.Code, Text: g.Text}))
+	_, _ = conn.Write(proto.AppendGoodbye(nil, g.frame()))
 }
 
 // peerName returns the address of a peer; that of a unix socket is the gateway's own where the peer's has no name.
@@ -185,22 +184,23 @@ func (c *connection) ask(hello proto.Hello) {
 	}()
 	err := c.gateway.config.Admit(ctx, Client{RemoteAddr: c.remote, Resumes: hello.Resume})
 	if err != nil {
-		c.fail(refusalOf(err))
+		c.fail(c.gateway.refusalOf(err))
 	} else if err := c.gateway.admit(c, hello); err != nil {
 		c.fail(err)
 	}
 }
 
 // refusalOf returns the goodbye for a client that GatewayConfig.Admit has refused.
-func refusalOf(err error) *goodbyeError {
-	code := proto.GoodbyeNotAllowed
+func (g *Gateway) refusalOf(err error) *goodbyeError {
+	bye := &goodbyeError{Code: proto.GoodbyeNotAllowed}
 	switch {
 	case errors.Is(err, ErrFull):
-		code = proto.GoodbyeFull
+		bye = g.goodbyeFull("")
 	case errors.Is(err, ErrDraining):
-		code = proto.GoodbyeDraining
+		bye = g.goodbyeStops()
 	}
-	return &goodbyeError{Code: code, Text: err.Error()}
+	bye.Text = err.Error()
+	return bye
 }
 
 // fail ends a connection because of what has arrived.

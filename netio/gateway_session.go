@@ -34,9 +34,6 @@ func (g *Gateway) admit(c *connection, hello proto.Hello) error {
 	if hello.MinVersion > proto.Version || hello.MaxVersion < proto.Version {
 		return &goodbyeError{Code: proto.GoodbyeVersion, Text: fmt.Sprintf("this gateway speaks version %d", proto.Version)}
 	}
-	if hello.Clock > proto.MaxClock {
-		return fmt.Errorf("%w: clock %d of the hello", proto.ErrMalformed, hello.Clock)
-	}
 	for _, e := range hello.Extensions {
 		if e.Critical() {
 			return &goodbyeError{Code: proto.GoodbyeNotAllowed, Text: fmt.Sprintf("extension %#x is not known here", e.Type)}
@@ -93,10 +90,9 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 	defer g.mu.Unlock()
 	switch {
 	case g.state != gatewayServing:
-		return nil, &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway is about to stop"}
+		return nil, g.goodbyeStops()
 	case len(g.handlers) >= g.config.MaxHandlers:
-		return nil, &goodbyeError{Code: proto.GoodbyeFull,
-			Text: fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers)}
+		return nil, g.goodbyeFull(fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers))
 	}
 	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
 	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer, !resumable)
@@ -131,6 +127,9 @@ func (h *handler) begunBy(hello proto.Hello) bool {
 func (g *Gateway) connect(h *handler, r *resumption) (bool, error) {
 	h.exchange.mu.Lock()
 	defer h.exchange.mu.Unlock()
+	if h.current() == nil && h.exchange.cause != nil {
+		g.settle(h) // its flusher has let go of the last connection, and is on its way to do so
+	}
 	if h.exchange.ended || h.exchange.ending != nil {
 		return false, nil
 	}
@@ -170,10 +169,15 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 		WindowBytes: uint64(g.config.WindowBytes), IdleTimeout: uint32(g.config.IdleTimeout.Milliseconds()),
 		Life: g.life, Received: h.in.Received(),
 	}
-	if !resumed && h.key != nil {
-		welcome.Extensions = []proto.Extension{{Type: proto.ExtensionKey, Value: h.key}}
+	if resumed {
+		welcome.Features = h.features
+	} else {
+		h.features = welcome.Features
+		h.in.Agree(h.features)
+		if h.key != nil {
+			welcome.Extensions = []proto.Extension{{Type: proto.ExtensionKey, Value: h.key}}
+		}
 	}
-	h.in.Agree(welcome.Features)
 	received := hello.Received
 	if !resumed {
 		received = 0
@@ -182,8 +186,10 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 	h.clock = monotonic()/int64(time.Millisecond) - int64(hello.Clock)
 	h.mu.Lock()
 	possible := h.out.CanRewind(received)
-	h.chunkCredit = int(hello.StreamCredit)
-	h.out.SetPeer(int(min(hello.FrameLimit, maxFrameLimit)), agreed(g.config.Compress, welcome.Features))
+	if !resumed {
+		h.chunkCredit = int(hello.StreamCredit)
+		h.out.SetPeer(int(min(hello.FrameLimit, maxFrameLimit)), agreed(g.config.Compress, h.features))
+	}
 	h.mu.Unlock()
 	var err error
 	if !possible {

@@ -140,7 +140,7 @@ func TestGatewayHandshakes(t *testing.T) {
 	}
 	t.Run("extension that may be ignored", func(t *testing.T) {
 		h := helloFor()
-		h.Extensions = []proto.Extension{{Type: 1, Value: []byte("later")}}
+		h.Extensions = []proto.Extension{{Type: 0x777, Value: []byte("later")}}
 		connect(t, g).greet(h).echo()
 	})
 	eventually(t, "nothing is left of them", func() bool { return g.Stats().Handlers == 0 })

@@ -22,12 +22,14 @@ type handler struct {
 	timers   *timers
 	queue    *pool.Queue
 
-	// Set by each hello, before the connection is attached.
+	// Set by the hello that begins the lane, before its connection is attached.
 	session     sessionKey
 	resumable   bool
-	clock       int64                  // what to add to the client's milliseconds for ours
-	chunkCredit int                    // what the client lets us send on a new stream
-	remote      atomic.Pointer[string] // address of the client; nil: not welcomed yet
+	features    uint32 // compressions that were agreed on
+	chunkCredit int    // what the client lets us send on a new stream
+	// Set by each hello.
+	clock  int64                  // what to add to the client's milliseconds for ours
+	remote atomic.Pointer[string] // address of the client; nil: not welcomed yet
 
 	// Guarded by lane.mu.
 	slots      []*Task // by id; nil: not in use
@@ -76,23 +78,31 @@ func (h *handler) frame(f *proto.Frame) error {
 	if done, err := h.controlFrame(f); done {
 		return err
 	}
+	fields, payload, unknown, err := proto.CutFields(*f)
+	if err != nil {
+		return err
+	}
+	f.Payload = payload
 	switch f.Kind {
 	case proto.KindTasks:
-		return h.tasks(f.Payload)
+		return h.tasks(f.Payload, fields, unknown)
 	case proto.KindCancel:
 		return h.cancelTasks(f.Payload)
 	case proto.KindOpen:
-		return h.openStream(f.Payload)
+		return h.openStream(f.Payload, fields, unknown)
 	case proto.KindChunks, proto.KindCredit, proto.KindEnd, proto.KindAbort:
+		if fields != nil {
+			return fmt.Errorf("%w: fields in a frame of kind %#02x from a client", proto.ErrMalformed, uint8(f.Kind))
+		}
 		return h.streamFrame(f)
 	case proto.KindPong:
-		return nil
+		return proto.ParsePing(f.Payload)
 	case proto.KindGoodbye:
 		g, err := proto.ParseGoodbye(f.Payload)
 		if err != nil {
 			return err
 		}
-		return &goodbyeError{Code: g.Code, Text: g.Text}
+		return heard(g)
 	}
 	if f.Skippable() {
 		return nil
@@ -109,8 +119,8 @@ func (h *handler) space(free bool) {
 	}
 }
 
-// tasks takes a frame of tasks into the pool.
-func (h *handler) tasks(payload []byte) error {
+// tasks takes a frame of tasks into the pool. Unknown is the type of a critical field that is not known; 0: there is none.
+func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) error {
 	deadline, name, rest, err := proto.ParseTasksHeader(payload)
 	if err != nil {
 		return err
@@ -122,15 +132,18 @@ func (h *handler) tasks(payload []byte) error {
 	if b.deadline = h.localDeadline(deadline); b.deadline != 0 {
 		b.arrived = monotonic()
 	}
+	if len(b.tasks) > 1 && fields.Get(proto.FieldIdempotencyKey) != nil {
+		return fmt.Errorf("%w: %d tasks with one idempotency key", proto.ErrMalformed, len(b.tasks))
+	}
 	b.sub = h.gateway.subroutines.find(name)
 	if err := h.admit(b); err != nil {
 		return err
 	}
-	if refusal := h.refusal(b.sub, name, ShapeCall); refusal != nil {
+	if refusal := h.refusal(b.sub, name, ShapeCall, unknown); refusal != nil {
 		return h.refuseAll(b, refusal)
 	}
 	if h.held.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
-		return h.refuseAll(b, &StatusError{Status: proto.StatusBusy})
+		return h.refuseAll(b, h.gateway.busyError(""))
 	}
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
@@ -147,7 +160,7 @@ func (h *handler) tasks(payload []byte) error {
 		h.timers.add(&b.timer, b.deadline, b)
 	}
 	if err := h.queue.Submit(b); err != nil {
-		return h.refuseAll(b, &StatusError{Status: proto.StatusBusy})
+		return h.refuseAll(b, h.gateway.busyError(""))
 	}
 	return nil
 }
@@ -156,10 +169,10 @@ func (h *handler) tasks(payload []byte) error {
 // of the others.
 const mostBatched = 16
 
-// localDeadline turns a reading of the client's clock into one of monotonic; one that is too far away is none.
+// localDeadline turns a reading of the client's clock into one of monotonic. Both are at most proto.MaxClock milliseconds, a
+// hundred years, far below an overflow in nanoseconds.
 func (h *handler) localDeadline(deadline uint64) int64 {
-	const tooFar = 1 << 42 // a hundred years in milliseconds; far below an overflow in nanoseconds
-	if deadline == 0 || deadline > tooFar {
+	if deadline == 0 {
 		return 0
 	}
 	local := (int64(deadline) + h.clock) * int64(time.Millisecond)
@@ -194,9 +207,12 @@ func (h *handler) admit(b *batch) error {
 	return nil
 }
 
-// refusal says why a subroutine cannot run, nil if it can.
-func (h *handler) refusal(sub *subroutine, name []byte, shape Shape) error {
+// refusal says why a subroutine cannot run, nil if it can. Unknown is the type of a critical field that is not known; 0: there
+// is none.
+func (h *handler) refusal(sub *subroutine, name []byte, shape Shape, unknown uint16) error {
 	switch {
+	case unknown != 0:
+		return &StatusError{Status: proto.StatusNotAllowed, Code: proto.CodeBadField, Text: fmt.Sprintf("field %#x is not known here", unknown)}
 	case h.gateway.draining.Load():
 		return &StatusError{Status: proto.StatusDraining}
 	case sub == nil:
@@ -240,14 +256,15 @@ func (h *handler) refusals(n int) error {
 	return nil
 }
 
-// answer puts a task's result into the outbox, once. Without flush, the caller sees to it that flushTurn is called.
-func (h *handler) answer(t *Task, status Status, body []byte, flush bool) {
+// answer puts a task's result into the outbox, once, in a frame with fields (as encodeError makes them). Without flush, the
+// caller sees to it that flushTurn is called.
+func (h *handler) answer(t *Task, status Status, body []byte, fields string, flush bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.answered {
 		return
 	}
-	h.answerLocked(t, status, body)
+	h.answerLocked(t, status, body, fields)
 	if flush {
 		h.startFlush()
 	}
@@ -264,7 +281,7 @@ func (h *handler) flushTurn() {
 	}
 }
 
-func (h *handler) answerLocked(t *Task, status Status, body []byte) {
+func (h *handler) answerLocked(t *Task, status Status, body []byte, fields string) {
 	t.answered = true
 	h.slots[t.id] = nil
 	h.unanswered--
@@ -272,12 +289,13 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte) {
 	if h.ended {
 		return
 	}
-	if proto.ResultHeaderSize+len(body) > h.out.Limit() {
+	if len(fields)+proto.ResultHeaderSize+len(body) > h.out.Limit() {
+		fields = ""
 		status = StatusFailed
 		body = proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
 			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(body), h.out.Limit())})
 	}
-	b := h.out.Entry(proto.KindResults, session.FrameKey{}, proto.ResultHeaderSize+len(body), session.NoLimit)
+	b := h.out.Entry(proto.KindResults, session.FrameKey{Fields: fields}, proto.ResultHeaderSize+len(body), session.NoLimit)
 	b.B = proto.AppendResult(b.B, t.id, status, body)
 	h.grown()
 }
@@ -322,7 +340,7 @@ func (h *handler) stopLocked(t *Task, status Status) {
 	if t.b.sub != nil { // else its frame broke the protocol further on
 		h.gateway.early.add(t.b.sub.info.Name)
 	}
-	h.answerLocked(t, status, nil)
+	h.answerLocked(t, status, nil, "")
 	h.startFlush()
 	ctx := t.ctx
 	waited := h.timers.remove(&t.timer)
@@ -392,11 +410,11 @@ func (h *handler) panicked(name, kind string, id uint32, value any, stack []byte
 
 func panicText(value any) string { return fmt.Sprint("panic: ", value) }
 
-// encodeError returns the status and the bytes that carry a subroutine's error.
-func encodeError(err error) (status Status, body []byte) {
+// encodeError returns the status and the bytes that carry a subroutine's error, and the fields of their frame.
+func encodeError(err error) (status Status, body []byte, fields string) {
 	defer func() { // the methods of an error are the subroutine's: those of a nil pointer in an interface panic, say
 		if v := recover(); v != nil {
-			status, body = StatusPanicked, proto.AppendError(nil, proto.Error{Text: panicText(v)})
+			status, body, fields = StatusPanicked, proto.AppendError(nil, proto.Error{Text: panicText(v)}), ""
 		}
 	}()
 	var f *StatusError
@@ -405,10 +423,13 @@ func encodeError(err error) (status Status, body []byte) {
 		if status == StatusOK || status == StatusLost || status > StatusNotAllowed { // those do not cross the wire
 			status = StatusFailed
 		}
-		if f.Code == 0 && f.Text == "" && len(f.Details) == 0 {
-			return status, nil
+		if status == StatusBusy && f.RetryAfter > 0 {
+			fields = string(proto.AppendFields(nil, proto.RetryAfterField(f.RetryAfter)))
 		}
-		return status, proto.AppendError(nil, proto.Error{Code: f.Code, Text: f.Text, Details: f.Details})
+		if f.Code == 0 && f.Text == "" && len(f.Details) == 0 {
+			return status, nil, fields
+		}
+		return status, proto.AppendError(nil, proto.Error{Code: f.Code, Text: f.Text, Details: f.Details}), fields
 	}
 	status = StatusFailed
 	switch {
@@ -417,11 +438,11 @@ func encodeError(err error) (status Status, body []byte) {
 	case errors.Is(err, context.Canceled):
 		status = StatusCanceled
 	case errors.Is(err, ErrUnknownTask):
-		return StatusUnknownTask, nil
+		return StatusUnknownTask, nil, ""
 	}
 	code := uint16(proto.CodeNone)
 	if errors.Is(err, ErrBadArgument) {
 		code = proto.CodeBadArgument
 	}
-	return status, proto.AppendError(nil, proto.Error{Code: code, Text: err.Error()})
+	return status, proto.AppendError(nil, proto.Error{Code: code, Text: err.Error()}), ""
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // openStream starts a subroutine on a goroutine of its own, which ends when the subroutine returns.
-func (h *handler) openStream(payload []byte) error {
+func (h *handler) openStream(payload []byte, fields proto.Fields, unknown uint16) error {
 	o, err := proto.ParseOpen(payload)
 	if err != nil {
 		return err
@@ -34,14 +34,14 @@ func (h *handler) openStream(payload []byte) error {
 		window = 0
 	}
 	s.enter(window, h.chunkCredit)
-	refusal := h.refusal(sub, o.Name, o.Shape)
+	refusal := h.refusal(sub, o.Name, o.Shape, unknown)
 	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
 		h.gateway.counters.streams.Add(-1)
-		refusal = &StatusError{Status: proto.StatusBusy, Text: "too many streams"}
+		refusal = h.gateway.busyError("too many streams")
 	}
 	if refusal == nil && h.openRunning >= h.gateway.config.Streams { // ids are free again when their streams are aborted
 		h.gateway.counters.streams.Add(-1)
-		refusal = &StatusError{Status: proto.StatusBusy, Text: "as many streams as one connection may have, some of them aborted, still run"}
+		refusal = h.gateway.busyError("as many streams as one connection may have, some of them aborted, still run")
 	}
 	if refusal != nil {
 		s.cancel(refusal)
@@ -94,9 +94,14 @@ func (h *handler) runStream(s *Stream, sub *subroutine, argument []byte) {
 			s.stopped() // that is how it ends, whatever the subroutine made of it
 		}
 		if err != nil { // here, as the error's methods are foreign code
-			status, body := encodeError(err)
+			status, body, _ := encodeError(err)
 			e, _ := proto.ParseError(body)
-			err = &StatusError{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
+			own := &StatusError{Status: status, Code: e.Code, Text: e.Text, Details: e.Details}
+			var f *StatusError
+			if status == StatusBusy && errors.As(err, &f) {
+				own.RetryAfter = f.RetryAfter
+			}
+			err = own
 		}
 		h.mu.Lock()
 		h.openRunning-- // before the client learns that it may open another one
@@ -113,11 +118,12 @@ func (s *stream) finish(result []byte, err error) {
 	if s.over {
 		return
 	}
-	status := StatusOK
+	status, fields := StatusOK, ""
 	if err != nil {
-		status, result = encodeError(err)
+		status, result, fields = encodeError(err)
 	}
-	if 5+len(result) > s.lane.out.Limit() {
+	if len(fields)+5+len(result) > s.lane.out.Limit() {
+		fields = ""
 		status, result = StatusFailed, proto.AppendError(nil, proto.Error{Code: proto.CodeTooLarge,
 			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(result), s.lane.out.Limit())})
 	}
@@ -126,7 +132,7 @@ func (s *stream) finish(result []byte, err error) {
 	}
 	s.close(err)
 	s.drop()
-	b := s.lane.out.Whole(proto.KindEnd, 5+len(result))
+	b := s.lane.out.Whole(proto.KindEnd, fields, 5+len(result))
 	b.B = proto.AppendEnd(b.B, proto.End{Stream: s.id, Status: status, Body: result})
 	s.lane.appended()
 }
@@ -154,10 +160,17 @@ func (h *handler) streamFrame(f *proto.Frame) error {
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if s := h.streams[e.Stream]; s != nil {
-			s.peerEnded = true
-			wake(s.recvWake)
+		s := h.streams[e.Stream]
+		switch {
+		case e.Status != StatusOK || len(e.Body) > 0:
+			return fmt.Errorf("%w: end of stream %d by its client with %v and %d bytes", proto.ErrMalformed, e.Stream, e.Status, len(e.Body))
+		case s == nil:
+			return nil
+		case s.peerEnded || s.shape == proto.ShapeStream:
+			return fmt.Errorf("%w: end of stream %d, which has no chunks from its client, or no more", proto.ErrMalformed, e.Stream)
 		}
+		s.peerEnded = true
+		wake(s.recvWake)
 		return nil
 	case proto.KindAbort:
 		id, status, err := proto.ParseAbort(f.Payload)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Window: 8, WindowBytes: 64, FrameLimit: 8192, Streams: 4, StreamCredit: 100})
 	g.HandleStream("hold", func(ctx context.Context, _ []byte, _ *Stream) error { <-ctx.Done(); return ctx.Err() })
 	g.HandleDuplex("duplex", func(ctx context.Context, _ []byte, _ *Stream) error { <-ctx.Done(); return ctx.Err() })
+	g.HandleSend("send", func(ctx context.Context, _ []byte, _ io.Reader) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() })
 	frame := func(kind proto.Kind, payload ...byte) []byte {
 		return proto.AppendFrame(nil, proto.Frame{Kind: kind, Payload: payload})
 	}
@@ -32,6 +34,10 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		}
 		return all
 	}
+	part := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: proto.FlagMore, Payload: append(make([]byte, 4096), 1)})
+	frameWith := func(kind proto.Kind, payload ...byte) []byte {
+		return proto.AppendFrame(nil, proto.Frame{Kind: kind, Flags: proto.FlagFields, Payload: payload})
+	}
 	healthy := connect(t, g).greet(helloFor())
 	for _, c := range []struct {
 		name string
@@ -43,7 +49,25 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		{"kind 0", header(0, 0, 0, 0, 0, 1, 0, 0), ""},
 		{"unknown kind", frame(0x70), "0x70"},
 		{"kind of a gateway", frame(proto.KindResults, 0), ""},
-		{"reserved flag", header(0, 0, 0, 0, 0x70, 9, 0, 0), ""},
+		{"reserved flag", header(0, 0, 0, 0, 0x70, 0x21, 0, 0), ""},
+		{"part of a ping", header(1, 0, 0, 0, byte(proto.KindPing), proto.FlagMore, 0, 0, 'x'), ""},
+		{"another frame among parts", join(part, frame(proto.KindCancel, 0, 0, 0, 0)), "parts"},
+		{"parts above the limit", join(part, part), "8194"},
+		{"fields of a cancel", frameWith(proto.KindCancel, 7, 0, 0, 0), ""},
+		{"fields beyond their frame", frameWith(proto.KindTasks, 9, 0, 1, 2), "fields"},
+		{"class 3", frameWith(proto.KindTasks, 5, 0, 18, 0, 1, 0, 3), "field 18"},
+		{"two tasks with one idempotency key", fielded(tasksFrame(0, "echo", task{0, ""}, task{1, ""}), proto.Extension{Type: proto.FieldIdempotencyKey, Value: []byte("k")}), "idempotency"},
+		{"deadline beyond reason", tasksFrame(proto.MaxClock+1, "echo", task{0, ""}), "deadline"},
+		{"deadline of a stream beyond reason", frame(proto.KindOpen, proto.AppendOpen(nil, proto.Open{Shape: proto.ShapeStream, Deadline: proto.MaxClock + 1, Name: []byte("hold")})...), "deadline"},
+		{"pong too long", frame(proto.KindPong, make([]byte, 1025)...), "1025"},
+		{"end twice", join(open(0, proto.ShapeDuplex, "duplex"), end, end), "end"},
+		{"end of a stream of the other direction", join(open(0, proto.ShapeStream, "hold"), end), "end"},
+		{"end with a status", join(open(0, proto.ShapeDuplex, "duplex"), frame(proto.KindEnd, 0, 0, 0, 0, 3)), "timeout"},
+		{"end with bytes", join(open(0, proto.ShapeDuplex, "duplex"), frame(proto.KindEnd, 0, 0, 0, 0, 0, 'x')), "1 bytes"},
+		{"end with bytes, of no stream", frame(proto.KindEnd, 3, 0, 0, 0, 0, 'x'), "1 bytes"},
+		{"end with fields", join(open(0, proto.ShapeDuplex, "duplex"), fielded(end, proto.Extension{Type: 0x777})), "fields"},
+		{"credit for the wrong direction", join(open(0, proto.ShapeSend, "send"), frame(proto.KindCredit, 0, 0, 0, 0, 9, 0, 0, 0)), "credit"},
+		{"credit for the lane", frame(proto.KindCredit, 255, 255, 255, 255, 9, 0, 0, 0), "credit"},
 		{"second hello", proto.AppendHello(nil, helloFor()), ""},
 		{"compressed garbage", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: 2, Payload: []byte{20, 0, 0, 0, 1, 2, 3}}), ""},
 		{"expansion bomb", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: 2, Payload: []byte{0, 0, 0, 64, 1, 2, 3}}), ""},
@@ -112,7 +136,39 @@ func TestHandlerAllowed(t *testing.T) {
 	p.chunk(3, 0, "of a stream that is over")
 	p.send(proto.KindCredit, proto.AppendCredit(nil, 3, 100))
 	p.send(proto.KindAbort, proto.AppendAbort(nil, 3, StatusCanceled))
+	p.send(proto.KindEnd, proto.AppendEnd(nil, proto.End{Stream: 3}))
+	p.send(proto.KindPong, make([]byte, proto.PingLimit)) // to no ping
 	p.echoIn(3)
+	later := proto.Extension{Type: 0x777, Value: []byte("later")}
+	p.write(fielded(tasksFrame(0, "echo", task{3, "x"}), later))
+	if r := p.results(1)[3]; r.Status != StatusOK || string(r.Body) != "x" {
+		t.Errorf("with a field of a later version: %v %q", r.Status, r.Body)
+	}
+	must := proto.Extension{Type: 0x8777}
+	p.write(fielded(tasksFrame(0, "echo", task{3, "x"}), must))
+	if r := p.results(1)[3]; r.Status != StatusNotAllowed || codeOf(r.Body) != proto.CodeBadField {
+		t.Errorf("with a critical field of a later version: %v %q", r.Status, r.Body)
+	}
+	open := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindOpen, Payload: proto.AppendOpen(nil, proto.Open{Shape: proto.ShapeStream, Name: []byte("echo")})})
+	p.write(fielded(open, later, must))
+	if e, _ := p.end(0); e.Status != StatusNotAllowed || codeOf(e.Body) != proto.CodeBadField {
+		t.Errorf("a stream with a critical field of a later version: %v %q", e.Status, e.Body)
+	}
+	parts, _ := proto.AppendParts(nil, tasksFrame(0, "echo", task{3, "in parts of a byte"}), 1)
+	p.write(parts)
+	if r := p.results(1)[3]; string(r.Body) != "in parts of a byte" {
+		t.Errorf("in parts: %v %q", r.Status, r.Body)
+	}
+	p.echoIn(3)
+}
+
+// codeOf returns the code of the error in a result.
+func codeOf(body []byte) uint16 {
+	e, err := proto.ParseError(body)
+	if err != nil {
+		return 0
+	}
+	return e.Code
 }
 
 // echoIn is echo in a slot of the caller's choosing.

@@ -48,7 +48,7 @@ func parseHandshake(src []byte, want proto.Kind) (payload []byte, size, need int
 		if err != nil {
 			return nil, 0, 0, err
 		}
-		return nil, 0, 0, saidGoodbye{&goodbyeError{Code: bye.Code, Text: bye.Text}}
+		return nil, 0, 0, saidGoodbye{heard(bye)}
 	}
 	return payload, size, 0, nil
 }

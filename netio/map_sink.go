@@ -1,5 +1,7 @@
 package netio
 
+import "time"
+
 // mapSink takes the ends of the items of a Map on one lane, and gives the caller those of one frame together.
 type mapSink struct {
 	m *mapRun
@@ -14,7 +16,7 @@ const mostBodies = 16 << 10
 
 func (m *mapRun) sinkFor(l *swarmLane) sink { return &m.sinks[l.index] }
 
-func (k *mapSink) settle(s *slot, status Status, body []byte, now int64, following int) {
+func (k *mapSink) settle(s *slot, status Status, body []byte, now int64, following int, retryAfter time.Duration) {
 	r := mapResult{Result: Result{Index: s.index, Elapsed: s.elapsed(now), ended: now, Attempt: 1}}
 	if k.m.retries != nil {
 		r.Attempt += k.m.retries.tried(s.index)
@@ -23,7 +25,7 @@ func (k *mapSink) settle(s *slot, status Status, body []byte, now int64, followi
 		r.Body = k.keep(body, following)
 		k.m.retries.over(s.index)
 	} else {
-		r.err = decodeError(s.request.name, status, body)
+		r.err = decodeError(s.request.name, status, body, retryAfter)
 		if k.m.retries.again(outgoing{s.index, s.body}, r) {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"shoal/netio/internal/session"
 	"shoal/proto"
@@ -164,14 +165,14 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape Shap
 	st.last.Store(-1)
 	st.sentEnd = shape == proto.ShapeStream
 	l.inflight.Add(1)
-	b := l.out.Whole(proto.KindOpen, size)
+	b := l.out.Whole(proto.KindOpen, "", size)
 	b.B = proto.AppendOpen(b.B, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
 	l.appended()
 	return opened, nil
 }
 
 // streamEnded takes the gateway's terminal status of a stream.
-func (l *swarmLane) streamEnded(payload []byte) error {
+func (l *swarmLane) streamEnded(payload []byte, retryAfter time.Duration) error {
 	e, err := proto.ParseEnd(payload)
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func (l *swarmLane) streamEnded(payload []byte) error {
 		s.result = append([]byte{}, e.Body...)
 		s.close(nil)
 	} else {
-		s.close(decodeError(s.name, e.Status, e.Body))
+		s.close(decodeError(s.name, e.Status, e.Body, retryAfter))
 	}
 	return nil
 }
@@ -215,7 +216,7 @@ func (s *ClientStream) CloseSend() {
 		return
 	}
 	s.sentEnd = true
-	b := l.out.Whole(proto.KindEnd, 5)
+	b := l.out.Whole(proto.KindEnd, "", 5)
 	b.B = proto.AppendEnd(b.B, proto.End{Stream: s.id, Status: StatusOK})
 	l.appended()
 }
@@ -240,7 +241,7 @@ func (s *stream) abort(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		status = StatusTimeout
 	}
-	b := l.out.Whole(proto.KindAbort, 5)
+	b := l.out.Whole(proto.KindAbort, "", 5)
 	b.B = proto.AppendAbort(b.B, s.id, status)
 	l.appended()
 	wake(s.recvWake)

@@ -16,7 +16,8 @@ type raw struct {
 	conn    net.Conn
 	in      []byte
 	welcome proto.Welcome
-	got     uint64 // bytes of sequenced frames received
+	got     uint64       // bytes of sequenced frames received
+	fields  proto.Fields // of the frame that was read last
 }
 
 // helloFor returns the hello of a simple client without a session.
@@ -100,6 +101,12 @@ func tasksFrame(deadline uint64, name string, tasks ...task) []byte {
 	return b
 }
 
+// fielded returns a frame with fields before its payload.
+func fielded(frame []byte, fields ...proto.Extension) []byte {
+	return proto.AppendFrame(nil, proto.Frame{Kind: proto.Kind(frame[4]), Flags: frame[proto.FlagsOffset] | proto.FlagFields,
+		Payload: append(proto.AppendFields(nil, fields...), frame[proto.HeaderSize:]...)})
+}
+
 func (p *raw) tasks(name string, tasks ...task) {
 	p.t.Helper()
 	p.write(tasksFrame(0, name, tasks...))
@@ -115,8 +122,9 @@ func (p *raw) chunk(id uint32, ident int64, body string) {
 	p.send(proto.KindChunks, proto.AppendChunk(nil, proto.Chunk{Stream: id, Ident: ident, Body: []byte(body)}))
 }
 
-// read returns the next frame whatever it is; its payload stays valid.
+// read returns the next frame whatever it is, with its parts put together and without its fields; its payload stays valid.
 func (p *raw) read() (proto.Frame, error) {
+	var parts []byte
 	for {
 		f, size, err := proto.ParseFrame(p.in, 1<<30)
 		if err != nil {
@@ -127,7 +135,13 @@ func (p *raw) read() (proto.Frame, error) {
 			if f.Kind.Sequenced() {
 				p.got += uint64(size)
 			}
-			return f, nil
+			if parts = append(parts, f.Payload...); f.More() {
+				continue
+			}
+			if f.Payload = parts; f.Compression() == proto.CompressNone {
+				p.fields, f.Payload, _, err = proto.CutFields(f)
+			}
+			return f, err
 		}
 		buf := make([]byte, 64<<10)
 		n, err := p.conn.Read(buf)

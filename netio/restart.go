@@ -147,7 +147,7 @@ func (l *swarmLane) deliver(over []ending) {
 		if e.err.Text != "" || e.err.Code != 0 {
 			body = proto.AppendError(nil, e.err)
 		}
-		e.slot.sink.settle(&e.slot, e.status, body, now, 0)
+		e.slot.sink.settle(&e.slot, e.status, body, now, 0, 0)
 	}
 	l.mu.Unlock()
 	for i := range over {

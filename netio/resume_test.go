@@ -40,9 +40,10 @@ func again(h proto.Hello, received uint64) proto.Hello {
 	old, _ := lanesKnown.Load(sessionKey{h.Session, h.Lane})
 	lane, _ := old.(laneKnown)
 	h.Resume, h.Received, h.Clock, h.Extensions = true, received, max(h.Clock+1, lane.clock+1, clockMillis()), nil
-	if lane.key != nil {
-		h.Prove(lane.key, lane.begun)
+	if lane.key == nil { // the gateway has to find out
+		lane.key, lane.begun = make([]byte, proto.KeySize), 1
 	}
+	h.Prove(lane.key, lane.begun)
 	return h
 }
 
@@ -91,8 +92,8 @@ func TestResumeNeedsProof(t *testing.T) {
 	named := later
 	named.Extensions = nil
 	named.Prove(key, hello.Clock+1)
-	anew := begun
-	anew.Resume, anew.Received = false, 0
+	anew := hello
+	anew.Clock = later.Clock
 	ahead := later
 	ahead.Clock = proto.MaxClock + 1
 	for name, c := range map[string]struct {
@@ -102,7 +103,7 @@ func TestResumeNeedsProof(t *testing.T) {
 		"the same again":     {seen, proto.GoodbyeSuperseded},
 		"a later clock":      {later, proto.GoodbyeNotAllowed},
 		"another key":        {other, proto.GoodbyeNotAllowed},
-		"no proof":           {begun, proto.GoodbyeNotAllowed},
+		"no proof":           {begun, proto.GoodbyeMalformed},
 		"another beginning":  {named, proto.GoodbyeNotAllowed},
 		"without resume":     {anew, proto.GoodbyeNotAllowed},
 		"a clock far beyond": {ahead, proto.GoodbyeMalformed},

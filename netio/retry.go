@@ -68,9 +68,25 @@ func (r *retrier) again(t outgoing, last mapResult) bool {
 	r.tries[t.index] = n + 1
 	pause := min(retryPause<<min(n, 10), longRetryPause)
 	pause = pause/2 + rand.N(pause/2+1)
+	var te *TaskError
+	if errors.As(last.err, &te) {
+		pause = afterAsked(pause, te.RetryAfter)
+	}
 	heap.Push(&r.queue, retry{monotonic() + int64(pause), t, last})
 	wake(r.wake)
 	return true
+}
+
+// maxRetryAfter bounds how long a gateway makes its clients wait.
+const maxRetryAfter = time.Minute
+
+// afterAsked returns a pause that is no shorter than what a gateway has asked for, with jitter, so that its clients do not come
+// back all at once.
+func afterAsked(pause, asked time.Duration) time.Duration {
+	if asked = min(asked, maxRetryAfter); asked <= 0 {
+		return pause
+	}
+	return max(pause, asked+rand.N(asked/2+1))
 }
 
 // tried returns how often an item was sent again so far.

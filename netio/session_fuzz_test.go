@@ -92,7 +92,7 @@ func (s *simulation) startGateway() {
 	s.mu.Unlock()
 }
 
-func (s *simulation) dial(context.Context) (net.Conn, error) {
+func (s *simulation) dial(context.Context, string, string) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse {
@@ -118,7 +118,7 @@ func (c simulatedCaller) sinkFor(*swarmLane) sink { return c }
 
 func (c simulatedCaller) settled(*swarmLane) {}
 
-func (c simulatedCaller) settle(s *slot, status Status, body []byte, _ int64, _ int) {
+func (c simulatedCaller) settle(s *slot, status Status, body []byte, _ int64, _ int, _ time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.silent {

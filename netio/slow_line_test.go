@@ -86,8 +86,8 @@ func TestSlowLineLargeFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	dial := s.dial
-	s.dial = func(ctx context.Context) (net.Conn, error) {
-		c, err := dial(ctx)
+	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
 		if err == nil {
 			err = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
 		}

@@ -325,6 +325,8 @@ func (l *lane) nextCredit(src []byte) (rest []byte, err error) {
 	id, bytes, rest, err := proto.NextCredit(src)
 	if s := l.streams[id]; err == nil && s != nil {
 		err = s.credited(int(bytes))
+	} else if err == nil && id == proto.WholeLane {
+		err = fmt.Errorf("%w: credit for a lane that has only that of its streams", proto.ErrMalformed)
 	}
 	return rest, err
 }
@@ -342,6 +344,9 @@ func (s *stream) arrived(c proto.Chunk) error {
 }
 
 func (s *stream) credited(bytes int) error {
+	if s.client && s.shape == proto.ShapeStream || !s.client && s.shape == proto.ShapeSend {
+		return fmt.Errorf("%w: credit for the direction of stream %d that has no chunks", proto.ErrMalformed, s.id)
+	}
 	if err := s.credit.Gained(bytes); err != nil {
 		return err
 	}

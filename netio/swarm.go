@@ -52,10 +52,9 @@ type SwarmConfig struct {
 // its methods are safe for concurrent use.
 type Swarm struct {
 	config  SwarmConfig
-	url     string
-	network string
-	address string
-	dial    func(ctx context.Context) (net.Conn, error)
+	url     string // of origin
+	origin  target // the gateway that the swarm was made for
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	log     *slog.Logger
 	session proto.ID
 	lanes   []*swarmLane
@@ -63,6 +62,8 @@ type Swarm struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	successor atomic.Pointer[target] // the gateway that one has named for the time after it; nil: none has
 
 	turn    atomic.Uint32 // of the lanes to choose from
 	dialing chan struct{} // a slot for each connection that is being made
@@ -103,11 +104,11 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, address, err := splitURL(url)
+	origin, err := newTarget(url)
 	if err != nil {
 		return nil, err
 	}
-	s := &Swarm{config: c, url: url, network: network, address: address, log: c.Logger, space: make(chan struct{}),
+	s := &Swarm{config: c, url: url, origin: origin, log: c.Logger, space: make(chan struct{}),
 		dialing: make(chan struct{}, dialsAtOnce)}
 	if !c.NoSession {
 		s.session = newID()
@@ -123,26 +124,34 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	if open == nil {
 		open = (&net.Dialer{KeepAlive: -1}).DialContext
 	}
-	s.dial = func(ctx context.Context) (net.Conn, error) { return open(ctx, network, address) }
+	s.dial = open
 	return s, nil
 }
+
+// maxRedirects is how many successors Dial follows at once.
+const maxRedirects = 4
 
 // reach starts the first connection, and the others when it is welcome.
 func (s *Swarm) reach(ctx context.Context) error {
 	deadline := time.Now().Add(s.config.Wait)
 	first := s.lanes[0]
 	backoff := backoff{least: s.config.MinBackoff, most: s.config.MaxBackoff}
+	redirects := 0
 	for {
 		k, welcome, err := first.connect(ctx)
 		if err == nil {
 			s.running.Go(func() { first.run(k, welcome) })
 			break
 		}
+		if redirects < maxRedirects && first.follow(err) {
+			redirects++
+			continue
+		}
 		if !passing(err) || time.Now().After(deadline) {
 			return err
 		}
 		select {
-		case <-time.After(min(backoff.next(), max(0, time.Until(deadline)))):
+		case <-time.After(min(pauseAfter(err, backoff.next()), max(0, time.Until(deadline)))):
 		case <-ctx.Done():
 			return fmt.Errorf("%w at %s: %w (last try: %w)", ErrUnreachable, s.url, ctx.Err(), err)
 		}

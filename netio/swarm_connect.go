@@ -24,9 +24,11 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 		if k == nil {
 			k, welcome, err = l.connect(l.swarm.ctx)
 		}
+		l.follow(err)
 		if err == nil {
 			backoff.reset()
 			err = l.serve(k, welcome)
+			l.follow(err)
 			k, served = nil, true
 			lost, paused = time.Now(), l.swarm.paused.Load()
 			if l.swarm.ctx.Err() != nil {
@@ -49,7 +51,7 @@ func (l *swarmLane) run(k *link, welcome proto.Welcome) {
 			l.swarm.wakeWaiters()
 		}
 		select {
-		case <-time.After(backoff.next()):
+		case <-time.After(pauseAfter(err, backoff.next())):
 		case <-l.swarm.ctx.Done():
 			return
 		}
@@ -128,18 +130,26 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 
 // connect dials and shakes hands.
 func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
+	k, welcome, err := l.connectTo(ctx, l.target())
+	if l.failed++; err == nil {
+		l.failed = 0
+	}
+	return k, welcome, err
+}
+
+func (l *swarmLane) connectTo(ctx context.Context, to target) (*link, proto.Welcome, error) {
 	s := l.swarm
 	select {
 	case s.dialing <- struct{}{}:
 		defer func() { <-s.dialing }()
 	case <-ctx.Done():
-		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, ctx.Err())
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, to.url, ctx.Err())
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.DialTimeout)
 	defer cancel()
-	conn, err := s.dial(ctx)
+	conn, err := s.dial(ctx, to.network, to.address)
 	if err != nil {
-		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, s.url, explainDial(s.network, s.address, err))
+		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, to.url, explainDial(to.network, to.address, err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	welcome, err := l.handshake(conn)
@@ -155,9 +165,17 @@ func (l *swarmLane) connect(ctx context.Context) (*link, proto.Welcome, error) {
 		if errors.As(err, &lost) || errors.Is(err, io.EOF) {
 			err = fmt.Errorf("connected, but the connection was closed: %w: %w", ErrUnreachable, err)
 		}
-		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", s.url, err)
+		return nil, proto.Welcome{}, fmt.Errorf("handshake with %s: %w", to.url, err)
 	}
 	return newConnLink(conn), welcome, nil
+}
+
+// wireLane returns the number of the lane that a hello says.
+func (l *swarmLane) wireLane() uint16 {
+	if l.swarm.config.NoSession {
+		return 0
+	}
+	return l.index
 }
 
 // explainDial says what a person can mend, where the system's error does not.
@@ -176,7 +194,7 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 	hello := proto.Hello{
 		MinVersion: proto.Version, MaxVersion: proto.Version, Features: expandable(c.Compress),
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
-		Lane: l.index, Resume: l.welcomed, Received: l.in.Received(), Clock: l.helloClock,
+		Lane: l.wireLane(), Resume: l.welcomed, Received: l.in.Received(), Clock: l.helloClock,
 	}
 	if l.key != nil {
 		hello.Prove(l.key, l.begun)
@@ -197,7 +215,29 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 	case w.Window == 0:
 		return w, fmt.Errorf("%w: window 0", proto.ErrMalformed)
 	}
+	if err := checkWelcome(hello, w); err != nil {
+		return w, err
+	}
 	return w, conn.SetDeadline(time.Time{})
+}
+
+// checkWelcome says what in a welcome does not fit its hello.
+func checkWelcome(hello proto.Hello, w proto.Welcome) error {
+	keyed := hello.Session != proto.ID{} && !w.Resumed
+	switch {
+	case w.Resumed && !hello.Resume:
+		return fmt.Errorf("%w: resumed without being asked", proto.ErrMalformed)
+	case w.Features&^hello.Features != 0:
+		return fmt.Errorf("%w: features %#x, which were not asked for", proto.ErrMalformed, w.Features&^hello.Features)
+	case keyed != (w.Key() != nil):
+		return fmt.Errorf("%w: the welcome has a key: %v", proto.ErrMalformed, !keyed)
+	}
+	for _, e := range w.Extensions {
+		if e.Critical() {
+			return fmt.Errorf("%w: extension %#x is not known here", proto.ErrMalformed, e.Type)
+		}
+	}
+	return nil
 }
 
 // leave says goodbye and ends the connection.
@@ -274,3 +314,12 @@ func (b *backoff) next() time.Duration {
 }
 
 func (b *backoff) reset() { b.now = 0 }
+
+// pauseAfter returns the pause after a try that ended with err: that of the back-off, or longer where the gateway asks for it.
+func pauseAfter(err error, pause time.Duration) time.Duration {
+	var g *goodbyeError
+	if errors.As(err, &g) {
+		return afterAsked(pause, g.RetryAfter)
+	}
+	return pause
+}

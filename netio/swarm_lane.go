@@ -18,10 +18,11 @@ type swarmLane struct {
 	index      uint16
 	state      atomic.Int32    // a laneState
 	inflight   atomic.Int32    // unanswered tasks, for picking
-	welcomed   bool            // the gateway knows this lane; the run goroutine's, as are the next three
+	welcomed   bool            // the gateway knows this lane; the run goroutine's, as are the next four
 	begun      uint64          // the clock of the hello by which the lane began
 	key        []byte          // of the lane, since that hello
 	helloClock uint64          // the clock of the last hello: each has a higher one
+	failed     int             // tries since the last welcome
 	firstTry   chan error      // one slot: how the first try to connect went
 	lastPing   int64           // the keeper's
 	lastState  ConnectionState // the run goroutine's: what was told last
@@ -96,8 +97,9 @@ type outgoing struct {
 // sink takes the ends of the tasks of one caller on one lane.
 type sink interface {
 	// settle takes the end of one task. It is called with the lane's mu held: it must not block, and not touch a lane. Slot
-	// and body are valid only during the call; what follows in the same frame has about so many bytes.
-	settle(s *slot, status Status, body []byte, now int64, following int)
+	// and body are valid only during the call; what follows in the same frame has about so many bytes. RetryAfter is how long a
+	// task that is busy had better wait; 0: nothing is said.
+	settle(s *slot, status Status, body []byte, now int64, following int, retryAfter time.Duration)
 	// settled is called after one settle or several, without mu, by who called them.
 	settled(l *swarmLane)
 }
@@ -310,16 +312,24 @@ func (l *swarmLane) frame(f *proto.Frame) error {
 	if done, err := l.controlFrame(f); done {
 		return err
 	}
+	fields, payload, unknown, err := proto.CutFields(*f)
+	if err == nil && unknown != 0 && (f.Kind == proto.KindResults || f.Kind == proto.KindEnd) {
+		err = fmt.Errorf("%w: field %#x is not known here", proto.ErrMalformed, unknown)
+	}
+	if err != nil {
+		return err
+	}
+	f.Payload = payload
 	switch f.Kind {
 	case proto.KindResults:
-		return l.results(f.Payload)
+		return l.results(f.Payload, fields.RetryAfter())
 	case proto.KindChunks, proto.KindCredit:
 		return l.streamFrame(f)
 	case proto.KindEnd:
-		return l.streamEnded(f.Payload)
+		return l.streamEnded(f.Payload, fields.RetryAfter())
 	case proto.KindPong:
 		l.ponged(f.Payload)
-		return nil
+		return proto.ParsePing(f.Payload)
 	case proto.KindDrain:
 		if _, err := proto.ParseDrain(f.Payload); err != nil {
 			return err
@@ -332,7 +342,7 @@ func (l *swarmLane) frame(f *proto.Frame) error {
 		if err != nil {
 			return err
 		}
-		return &goodbyeError{Code: g.Code, Text: g.Text}
+		return heard(g)
 	}
 	if f.Skippable() {
 		return nil
@@ -340,8 +350,8 @@ func (l *swarmLane) frame(f *proto.Frame) error {
 	return fmt.Errorf("%w: kind %#02x is not for a client", proto.ErrMalformed, uint8(f.Kind))
 }
 
-// results takes the results of one frame.
-func (l *swarmLane) results(rest []byte) error {
+// results takes the results of one frame. RetryAfter goes with those that are busy; 0: nothing is said.
+func (l *swarmLane) results(rest []byte, retryAfter time.Duration) error {
 	now := monotonic()
 	var malformed error
 	var last sink
@@ -367,7 +377,7 @@ func (l *swarmLane) results(rest []byte) error {
 				last = s.sink
 				l.settled = append(l.settled, last)
 			}
-			last.settle(s, r.Status, r.Body, now, len(rest))
+			last.settle(s, r.Status, r.Body, now, len(rest), retryAfter)
 		}
 		l.release(r.ID)
 		over++

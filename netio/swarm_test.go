@@ -64,7 +64,7 @@ func TestDialErrors(t *testing.T) {
 		}), ErrVersion},
 		{"window of zero", listener(func(conn net.Conn) {
 			read(conn)
-			_, _ = conn.Write(proto.AppendWelcome(nil, proto.Welcome{Version: 1, FrameLimit: 4096}))
+			_, _ = conn.Write(proto.AppendWelcome(nil, proto.Welcome{Version: 1, FrameLimit: 4096, IdleTimeout: 1}))
 		}), ErrMalformed},
 		{"goodbye not allowed", listener(func(conn net.Conn) {
 			read(conn)

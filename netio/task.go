@@ -167,11 +167,11 @@ func (t *Task) finished() {
 // answer puts the task's result into the outbox, unless it has been answered already; with flush it leaves at once.
 func (t *Task) answer(result []byte, err error, flush bool) {
 	if err == nil {
-		t.b.h.answer(t, StatusOK, result, flush)
+		t.b.h.answer(t, StatusOK, result, "", flush)
 		return
 	}
-	status, body := encodeError(err)
-	t.b.h.answer(t, status, body, flush)
+	status, body, fields := encodeError(err)
+	t.b.h.answer(t, status, body, fields, flush)
 }
 
 // Len is the number of tasks; it makes batch a pool.Batch, as Run and Panicked do.
@@ -254,19 +254,19 @@ func (b *batch) RunSome(i, n int) (held int) {
 			continue
 		case t.answered:
 		case late:
-			h.answerLocked(t, StatusTimeout, nil)
+			h.answerLocked(t, StatusTimeout, nil, "")
 		case t.wait > 0 && pressed && now+int64(t.wait) > b.deadline:
-			h.answerLocked(t, StatusTimeout, nil)
+			h.answerLocked(t, StatusTimeout, nil, "")
 		case t.wait > 0:
 			t.state.Store(taskHeld)
 			h.timers.add(&t.timer, now+int64(t.wait), t)
 			held++
 			continue
 		case t.err != nil:
-			status, body := encodeError(t.err)
-			h.answerLocked(t, status, body)
+			status, body, fields := encodeError(t.err)
+			h.answerLocked(t, status, body, fields)
 		default:
-			h.answerLocked(t, StatusOK, t.result)
+			h.answerLocked(t, StatusOK, t.result, "")
 		}
 		t.ctx.cancel(context.Canceled)
 	}
@@ -285,8 +285,8 @@ func (b *batch) Panicked(i int, value any, stack []byte) {
 	b.keep.Store(true)
 	b.h.panicked(b.sub.info.Name, "task", t.id, value, stack)
 	t.state.Store(taskFinished)
-	_, body := encodeError(&StatusError{Text: panicText(value)})
-	b.h.answer(t, StatusPanicked, body, true)
+	_, body, _ := encodeError(&StatusError{Text: panicText(value)})
+	b.h.answer(t, StatusPanicked, body, "", true)
 	if t.ctx != nil {
 		t.ctx.cancel(context.Canceled)
 	}

@@ -70,7 +70,7 @@ func TestTaskDeadline(t *testing.T) {
 func TestTaskDeadlineFarAwayIsNone(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	p := connect(t, g).greet(helloFor())
-	for _, far := range []uint64{1 << 41, 1 << 43, 1 << 63, math.MaxUint64} {
+	for _, far := range []uint64{1 << 41, proto.MaxClock} {
 		p.write(tasksFrame(far, "echo", task{0, "x"}))
 		if r := p.results(1)[0]; r.Status != StatusOK {
 			t.Errorf("deadline %d: %v", far, r.Status)

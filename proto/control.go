@@ -19,6 +19,14 @@ func ParseAck(src []byte) (received uint64, err error) {
 	return binary.LittleEndian.Uint64(src), nil
 }
 
+// ParsePing checks the payload of a ping or a pong, which is any few bytes.
+func ParsePing(src []byte) error {
+	if len(src) > PingLimit {
+		return malformed("ping or pong of %d bytes", len(src))
+	}
+	return nil
+}
+
 // AppendDrain appends a drain frame: the gateway closes within so many milliseconds.
 func AppendDrain(dst []byte, millis uint32) []byte {
 	dst = append(dst, 4, 0, 0, 0, byte(KindDrain), 0, 0, 0)

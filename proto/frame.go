@@ -48,10 +48,12 @@ func (k Kind) Sequenced() bool { return k >= 0x10 }
 
 // Flags of a frame.
 const (
-	FlagSkippable = 1 << 0
+	FlagSkippable = 1 << 0 // whoever does not know the kind skips the frame
+	FlagFields    = 1 << 3 // the payload begins with fields: see CutFields
+	FlagMore      = 1 << 4 // the frame goes on in the next sequenced one: see AppendParts
 
 	flagCompression = 3 << 1
-	flagReserved    = ^uint8(FlagSkippable | flagCompression)
+	flagReserved    = ^uint8(FlagSkippable | FlagFields | FlagMore | flagCompression)
 )
 
 // Errors of malformed input. ErrMalformed covers all of them but ErrTooLarge.
@@ -69,6 +71,9 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
+// FlagsOffset is where in the header of a frame its flags are.
+const FlagsOffset = 5
+
 // Frame is one frame as it came: Payload aliases the parsed bytes and may be compressed.
 type Frame struct {
 	Kind    Kind
@@ -78,6 +83,9 @@ type Frame struct {
 
 // Compression returns how the payload is compressed.
 func (f Frame) Compression() Compression { return Compression(f.Flags & flagCompression >> 1) }
+
+// More reports whether the frame is a part that is not the last.
+func (f Frame) More() bool { return f.Flags&FlagMore != 0 }
 
 // Skippable reports whether a receiver that does not know the kind skips the frame.
 func (f Frame) Skippable() bool { return f.Flags&FlagSkippable != 0 }
@@ -112,8 +120,12 @@ func FrameSize(src []byte, limit int) (int, error) {
 		return 0, malformed("reserved bytes not zero")
 	case flags&flagCompression == flagCompression:
 		return 0, malformed("reserved compression")
-	case flags&flagCompression != 0 && !Kind(src[4]).Sequenced():
-		return 0, malformed("compressed control frame")
+	case flags&^FlagSkippable != 0 && !Kind(src[4]).Sequenced():
+		return 0, malformed("control frame with flags %#02x", flags)
+	case flags&FlagFields != 0 && !Kind(src[4]).takesFields():
+		return 0, malformed("fields in a frame of kind %#02x", src[4])
+	case flags&FlagMore != 0 && length == 0:
+		return 0, malformed("part without a byte")
 	}
 	return HeaderSize + int(length), nil
 }

@@ -148,7 +148,16 @@ func TestFrameMalformed(t *testing.T) {
 		"reserved flags, of any payload": {4, 0, 0, 0, 5, 0x80, 0, 0, 1, 2, 3, 4},
 	}
 	checkMalformed(t, parse, bad)
-	for flag := byte(1 << 3); flag != 0; flag <<= 1 {
+	checkMalformed(t, parse, map[string][]byte{
+		"fields in a ping":            {1, 0, 0, 0, 5, FlagFields, 0, 0},
+		"fields in a cancel":          {1, 0, 0, 0, 0x12, FlagFields, 0, 0},
+		"fields in chunks":            {1, 0, 0, 0, 0x14, FlagFields, 0, 0},
+		"more of a pong":              {1, 0, 0, 0, 6, FlagMore, 0, 0},
+		"part without a byte":         {0, 0, 0, 0, 0x10, FlagMore, 0, 0},
+		"fields, unknown control":     {1, 0, 0, 0, 0x0F, FlagFields | FlagSkippable, 0, 0},
+		"part of an unknown, without": {0, 0, 0, 0, 0x40, FlagMore | FlagSkippable, 0, 0},
+	})
+	for flag := byte(1 << 5); flag != 0; flag <<= 1 {
 		checkMalformed(t, parse, map[string][]byte{"reserved flag": {0, 0, 0, 0, 0x10, flag, 0, 0}})
 	}
 }

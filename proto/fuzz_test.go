@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/s2"
@@ -19,7 +20,7 @@ const fuzzLimit = 1 << 16
 // addPayloads seeds a target with the golden payloads of a kind, whole and damaged.
 func addPayloads(f *testing.F, kind Kind, add func(payload []byte)) {
 	add(nil)
-	for _, g := range goldens() {
+	for _, g := range append(goldens(), fieldGoldens()...) {
 		if payload := g.frame[HeaderSize:]; g.kind == kind {
 			add(payload)
 			add(payload[:len(payload)-1])
@@ -155,10 +156,63 @@ func FuzzHello(f *testing.F) {
 func FuzzWelcome(f *testing.F) {
 	addPayloads(f, KindWelcome, func(payload []byte) { f.Add(payload) })
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		if w, err := ParseWelcome(payload); err == nil && w.FrameLimit < MinFrameLimit {
+		switch w, err := ParseWelcome(payload); {
+		case err == nil && w.Version != Version:
+			return // of another version only the version is read
+		case err == nil && (w.FrameLimit < MinFrameLimit || w.IdleTimeout == 0 || w.Received != 0 && !w.Resumed):
 			t.Fatalf("accepted %+v", w)
 		}
 		checkHandshake(t, payload, 6, welcomeResumed|welcomeDraining, ParseWelcome, AppendWelcome)
+	})
+}
+
+// FuzzFields holds fields against frames of all kinds, with and without a frame of parts around them.
+func FuzzFields(f *testing.F) {
+	for _, g := range fieldGoldens() {
+		f.Add(g.frame[HeaderSize:], uint8(g.kind), uint8(7), "key", "value", uint32(250))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte, kind, size uint8, key, value string, ms uint32) {
+		k := Kind(kind)
+		fields, rest, unknown, err := CutFields(Frame{Kind: k, Flags: FlagFields, Payload: payload})
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatalf("error %v is not ErrMalformed", err)
+			}
+		} else {
+			var all []Extension
+			for x, last := fields, -1; len(x) > 0; {
+				e, after, err := nextExtension(x, &last)
+				if err != nil {
+					t.Fatalf("fields %x were accepted: %v", fields, err)
+				}
+				if got := fields.Get(e.Type); !bytes.Equal(got, e.Value) {
+					t.Fatalf("field %d is %x, want %x", e.Type, got, e.Value)
+				}
+				if unknown != 0 && unknown == e.Type && (!e.Critical() || k.knowsField(e.Type)) {
+					t.Fatalf("field %#x counts as unknown", e.Type)
+				}
+				all, x = append(all, e), after
+			}
+			if got := append(AppendFields(nil, all...), rest...); !bytes.Equal(got, payload) {
+				t.Fatalf("cut %x, put together %x", payload, got)
+			}
+		}
+		if key = key[:min(len(key), 255)]; key != "" && len(value) <= 1000 {
+			meta := AppendMetadata(AppendMetadata(nil, key, value), key+"\x00", "")
+			if len(key) == 255 {
+				meta = AppendMetadata(nil, key, value)
+			}
+			made := AppendFields(nil, RetryAfterField(time.Duration(ms)*time.Millisecond), Extension{FieldMetadata, meta})
+			fields, rest, _, err := CutFields(Frame{Kind: KindEnd, Flags: FlagFields, Payload: append(made, payload...)})
+			if err != nil || !bytes.Equal(rest, payload) || fields.RetryAfter() != time.Duration(ms)*time.Millisecond {
+				t.Fatalf("retry after %v, want %d ms, error %v", fields.RetryAfter(), ms, err)
+			}
+			var again []byte
+			if err := EachMetadata(fields.Get(FieldMetadata), func(k, v []byte) { again = AppendMetadata(again, string(k), string(v)) }); err != nil || !bytes.Equal(again, meta) {
+				t.Fatalf("metadata %x came back as %x, error %v", meta, again, err)
+			}
+		}
+		checkParts(t, AppendFrame(nil, Frame{Kind: KindTasks, Payload: payload}), int(size)+1)
 	})
 }
 
@@ -170,7 +224,7 @@ func FuzzTasks(f *testing.F) {
 		if len(name) == 0 || len(name) > 255 {
 			return
 		}
-		made := tasks{deadline, name, []task{{id, own(body)}, {id + 1, nil}, {id + 2, own(payload)}}}
+		made := tasks{deadline % (MaxClock + 1), name, []task{{id, own(body)}, {id + 1, nil}, {id + 2, own(payload)}}}
 		checkBack(t, made, parseTasks, func(dst []byte, x tasks) []byte { return x.append(dst) })
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write the golden frames anew")
@@ -43,31 +44,59 @@ func anyOf[V any](parse func([]byte) (V, error)) func([]byte) (any, error) {
 
 var plain = anyOf(func(src []byte) (string, error) { return string(src), nil })
 
-// goldens is one frame of each kind.
+// extensionOf are the fields of an extension with a value of a size and form.
+func extensionOf(name string, size int, form byte) []field {
+	return []field{{2, 'u', "type: " + name}, {2, 'u', "length"}, {size, form, "value"}}
+}
+
+func helloFields(flags string) []field {
+	return []field{
+		{4, 't', "magic"}, {2, 'u', "lowest version"}, {2, 'u', "highest version"}, {4, 'u', "features: S2, zstd"},
+		{4, 'u', "frame limit"}, {4, 'u', "stream credit"}, {16, 'x', "session id"}, {2, 'u', "lane"},
+		{2, 'u', flags}, {8, 'u', "received"}, {8, 'u', "clock"},
+	}
+}
+
+func welcomeFields(flags string) []field {
+	return []field{
+		{4, 't', "magic"}, {2, 'u', "version"}, {2, 'u', flags}, {4, 'u', "features: S2"},
+		{4, 'u', "frame limit"}, {4, 'u', "stream credit"}, {4, 'u', "window"}, {4, 'u', "streams"},
+		{8, 'u', "window in bytes"}, {4, 'u', "idle timeout"}, {16, 'x', "life"}, {8, 'u', "received"},
+	}
+}
+
+// goldens is one frame of each kind, and of each form that it takes.
 func goldens() []golden {
-	hello, welcome := testHello(), testWelcome()
-	goodbye := Goodbye{Code: GoodbyeFull, Text: "no room"}
+	hello, resume, welcome, resumed := testHello(), testResume(), testWelcome(), testResumed()
+	laneCredit := slices.Concat(extensionOf("credit of the lane", 4, 'u'), extensionOf("that has no name yet", 0, 't'))
+	credential := slices.Concat(extensionOf("credential", 5, 't'), laneCredit)
 	open, end := testOpen(), End{Stream: 5, Status: StatusOK, Body: []byte("done")}
 	credits, ids := []credit{{5, 65536}, {6, 20}}, []uint32{3, 4}
 	taskFields := func(id string) []field {
 		return []field{{4, 'u', id}, {4, 'u', "length"}}
 	}
 	return []golden{
-		{"hello", "the client's first frame", KindHello, AppendHello(nil, hello), []field{
-			{4, 't', "magic"}, {2, 'u', "lowest version"}, {2, 'u', "highest version"}, {4, 'u', "features: S2, zstd"},
-			{4, 'u', "frame limit"}, {4, 'u', "stream credit"}, {16, 'x', "session id"}, {2, 'u', "lane"},
-			{2, 'u', "flags: resume"}, {8, 'u', "received"}, {8, 'u', "clock"},
-			{2, 'u', "extension type"}, {2, 'u', "extension length"}, {0, 't', "extension value"},
-		}, hello, anyOf(ParseHello)},
-		{"welcome", "the gateway's answer to hello", KindWelcome, AppendWelcome(nil, welcome), []field{
-			{4, 't', "magic"}, {2, 'u', "version"}, {2, 'u', "flags: resumed, draining"}, {4, 'u', "features: S2"},
-			{4, 'u', "frame limit"}, {4, 'u', "stream credit"}, {4, 'u', "window"}, {4, 'u', "streams"},
-			{8, 'u', "window in bytes"}, {4, 'u', "idle timeout"}, {16, 'x', "life"}, {8, 'u', "received"},
-			{2, 'u', "extension type"}, {2, 'u', "extension length"}, {0, 't', "extension value"},
-		}, welcome, anyOf(ParseWelcome)},
-		{"goodbye", "the last frame of a connection", KindGoodbye, AppendGoodbye(nil, goodbye), []field{
-			{2, 'u', "code: full"}, {0, 't', "text"},
-		}, goodbye, anyOf(ParseGoodbye)},
+		{"hello", "the client's first frame, of a new lane, with a credential and a credit for the lane", KindHello, AppendHello(nil, hello), slices.Concat(
+			helloFields("flags"), credential,
+		), hello, anyOf(ParseHello)},
+		{"hello-resume", "the hello after a lost connection; the key of the lane is that of welcome.hex", KindHello, AppendHello(nil, resume), slices.Concat(
+			helloFields("flags: resume"), extensionOf("begun", 8, 'u'), extensionOf("proof", 32, 'x'), credential,
+		), resume, anyOf(ParseHello)},
+		{"welcome", "the gateway's answer to hello.hex", KindWelcome, AppendWelcome(nil, welcome), slices.Concat(
+			welcomeFields("flags"), extensionOf("key", 32, 'x'), laneCredit,
+		), welcome, anyOf(ParseWelcome)},
+		{"welcome-resumed", "the answer to hello-resume.hex of a gateway that drains", KindWelcome, AppendWelcome(nil, resumed), slices.Concat(
+			welcomeFields("flags: resumed, draining"), laneCredit,
+		), resumed, anyOf(ParseWelcome)},
+		{"goodbye", "the last frame of a connection", KindGoodbye, AppendGoodbye(nil, Goodbye{Code: GoodbyeIdle, Text: "too long"}), []field{
+			{2, 'u', "code: idle"}, {2, 'u', "length of the text"}, {0, 't', "text"},
+		}, Goodbye{Code: GoodbyeIdle, Text: "too long"}, anyOf(ParseGoodbye)},
+		{"goodbye-full", "a gateway without room", KindGoodbye, AppendGoodbye(nil, testFull()), slices.Concat([]field{
+			{2, 'u', "code: full"}, {2, 'u', "length of the text"}, {7, 't', "text"},
+		}, extensionOf("retry after", 0, 'u')), testFull(), anyOf(ParseGoodbye)},
+		{"goodbye-draining", "a gateway that has stopped, and names its successor", KindGoodbye, AppendGoodbye(nil, testDraining()), slices.Concat([]field{
+			{2, 'u', "code: draining"}, {2, 'u', "length of the text"}, {13, 't', "text"},
+		}, extensionOf("successor", 0, 't')), testDraining(), anyOf(ParseGoodbye)},
 		{"ack", "so much of the lane has arrived", KindAck, AppendAck(nil, 123456), []field{
 			{8, 'u', "received"},
 		}, uint64(123456), anyOf(ParseAck)},
@@ -113,6 +142,90 @@ func goldens() []golden {
 		{"abort", "the client has seen enough", KindAbort, asFrame(KindAbort, AppendAbort(nil, 5, StatusCanceled)), []field{
 			{4, 'u', "stream"}, {1, 'u', "status: canceled"},
 		}, abort{5, StatusCanceled}, anyOf(parseAbort)},
+		{"credit-lane", "for the lane as a whole", KindCredit, asFrame(KindCredit, appendCredits(nil, []credit{{WholeLane, 65552}})), []field{
+			{4, 'u', "the lane"}, {4, 'u', "bytes"},
+		}, []credit{{WholeLane, 65552}}, anyOf(parseCredit)},
+		{"end-error", "a stream ends with an error that has neither text nor details", KindEnd,
+			asFrame(KindEnd, AppendEnd(nil, End{Stream: 5, Status: StatusFailed, Body: AppendError(nil, Error{Code: CodeTooLarge})})), []field{
+				{4, 'u', "stream"}, {1, 'u', "status: failed"}, {2, 'u', "code"}, {2, 'u', "length of the text"},
+			}, End{5, StatusFailed, []byte{1, 0, 0, 0}}, anyOf(parseEnd)},
+	}
+}
+
+// metadataFields are those of testMetadata.
+var metadataFields = []field{
+	{2, 'u', "type: metadata"}, {2, 'u', "length"}, {1, 'u', "length of the key"}, {5, 't', "key"}, {2, 'u', "length of the value"},
+	{3, 't', "value"}, {1, 'u', "length of the key"}, {4, 't', "key"}, {2, 'u', "length of the value"},
+}
+
+func testMetadata() Extension {
+	return Extension{FieldMetadata, AppendMetadata(AppendMetadata(nil, "trace", "abc"), "user", "")}
+}
+
+// fielded is a frame with fields, and what is in it beside them.
+type fielded struct {
+	Fields []Extension
+	Rest   any
+}
+
+// parseFielded makes a parser of a frame of a kind with fields.
+func parseFielded[V any](kind Kind, parse func([]byte) (V, error)) func([]byte) (any, error) {
+	return func(src []byte) (any, error) {
+		fields, payload, unknown, err := CutFields(Frame{Kind: kind, Flags: FlagFields, Payload: src})
+		if err != nil || unknown != 0 {
+			return nil, malformed("%v, unknown field %d", err, unknown)
+		}
+		var all []Extension
+		for last := -1; len(fields) > 0; {
+			var e Extension
+			if e, fields, err = nextExtension(fields, &last); err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+		}
+		v, err := parse(payload)
+		return fielded{all, v}, err
+	}
+}
+
+// fieldGoldens are frames with fields, with parts, and of no kind.
+func fieldGoldens() []golden {
+	withFields := func(kind Kind, fields []Extension, payload []byte) []byte {
+		return AppendFrame(nil, Frame{kind, FlagFields, append(AppendFields(nil, fields...), payload...)})
+	}
+	head := []field{{2, 'u', "length of the fields"}}
+	retry := extensionOf("retry after", 4, 'u')
+	one := tasks{0, "table", []task{{3, []byte("137.72.95.0:foo")}}}
+	taskFields := []field{{8, 'u', "deadline"}, {1, 'u', "length of the name"}, {5, 't', "name"}, {4, 'u', "id"}, {4, 'u', "length"}, {0, 't', "bytes"}}
+	asked := []Extension{testMetadata(), {FieldIdempotencyKey, []byte("once")}, {FieldClass, []byte{byte(ClassUrgent)}}}
+	askedFields := slices.Concat(head, metadataFields, extensionOf("idempotency key", 4, 't'), extensionOf("class: urgent", 1, 'u'))
+	later := []Extension{RetryAfterField(250 * time.Millisecond), {0x0777, []byte("later")}}
+	busy := []Result{{4, StatusBusy, nil}}
+	open, end := testOpen(), End{5, StatusBusy, nil}
+	parts, _ := AppendParts(nil, asFrame(KindTasks, one.append(nil)), 20)
+	first := HeaderSize + 20
+	return []golden{
+		{"tasks-fields", "a task with metadata, an idempotency key and a class", KindTasks, withFields(KindTasks, asked, one.append(nil)),
+			slices.Concat(askedFields, taskFields), fielded{asked, one}, parseFielded(KindTasks, parseTasks)},
+		{"results-fields", "a refusal that says when to come back, and a field of a later version", KindResults, withFields(KindResults, later, appendResults(nil, busy)),
+			slices.Concat(head, retry, extensionOf("that has no name yet", 5, 't'), []field{{4, 'u', "id"}, {1, 'u', "status: busy"}, {4, 'u', "length"}}),
+			fielded{later, busy}, parseFielded(KindResults, parseResults)},
+		{"open-fields", "a stream with metadata", KindOpen, withFields(KindOpen, asked[:1], AppendOpen(nil, open)),
+			slices.Concat(head, metadataFields, []field{{4, 'u', "stream"}, {8, 'u', "deadline"}, {1, 'u', "shape: stream"},
+				{1, 'u', "length of the name"}, {6, 't', "name"}, {0, 't', "argument"}}),
+			fielded{asked[:1], open}, parseFielded(KindOpen, parseOpen)},
+		{"end-fields", "a refused stream that says when to come back", KindEnd, withFields(KindEnd, later[:1], AppendEnd(nil, end)),
+			slices.Concat(head, retry, []field{{4, 'u', "stream"}, {1, 'u', "status: busy"}}),
+			fielded{later[:1], end}, parseFielded(KindEnd, parseEnd)},
+		{"tasks-part", "the first part of a frame that tasks-rest.hex ends", KindTasks, parts[:first], []field{
+			{8, 'u', "deadline"}, {1, 'u', "length of the name"}, {5, 't', "name"}, {4, 'u', "id"}, {2, 'x', "half of a length"},
+		}, string(parts[HeaderSize:first]), plain},
+		{"tasks-rest", "the other part of a frame that tasks-part.hex begins", KindTasks, parts[first:], []field{
+			{2, 'x', "the other half of the length"}, {0, 't', "bytes"},
+		}, string(parts[first+HeaderSize:]), plain},
+		{"skippable", "a sequenced frame of a kind that has no name yet: it is skipped", 0x40, AppendFrame(nil, Frame{0x40, FlagSkippable, []byte("later")}), []field{
+			{0, 't', "bytes"},
+		}, "later", plain},
 	}
 }
 
@@ -198,7 +311,7 @@ func readGolden(t *testing.T, path string) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	exact := goldens()
+	exact := append(goldens(), fieldGoldens()...)
 	all := slices.Concat(exact, compressedGoldens(t))
 	if *update {
 		for _, g := range all {

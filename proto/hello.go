@@ -1,10 +1,9 @@
 package proto
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // Magic starts the payload of hello and welcome.
@@ -49,92 +48,6 @@ type Welcome struct {
 	Life         ID
 	Received     uint64
 	Extensions   []Extension
-}
-
-// Extension is a type-length-value of a handshake. With bit 15 of Type set, a receiver that does not know it refuses.
-type Extension struct {
-	Type  uint16
-	Value []byte
-}
-
-// Critical reports whether a receiver that does not know the type must refuse.
-func (e Extension) Critical() bool { return e.Type&(1<<15) != 0 }
-
-// ExtensionBegun is the type of the extension by which a hello names the beginning of its lane: u64, the clock of the
-// hello whose welcome did not say resumed.
-const ExtensionBegun = 1
-
-// BegunExtension makes the extension.
-func BegunExtension(clock uint64) Extension {
-	return Extension{Type: ExtensionBegun, Value: binary.LittleEndian.AppendUint64(nil, clock)}
-}
-
-// Begun returns what the hello says of the beginning of its lane, and whether it says it.
-func (h Hello) Begun() (clock uint64, ok bool) {
-	for _, e := range h.Extensions {
-		if e.Type == ExtensionBegun && len(e.Value) == 8 {
-			return binary.LittleEndian.Uint64(e.Value), true
-		}
-	}
-	return 0, false
-}
-
-// ExtensionKey is the type of the extension by which the welcome that begins a lane gives its client the key of the lane;
-// ExtensionProof that by which a hello proves to be of who has it.
-const (
-	ExtensionKey   = 2
-	ExtensionProof = 3
-)
-
-// KeySize is the size in bytes of a lane's key, ProofSize that of a proof.
-const (
-	KeySize   = 32
-	ProofSize = sha256.Size
-)
-
-// MaxClock is the highest clock of a hello.
-const MaxClock = 1 << 42
-
-// Key returns the key that the welcome gives, nil if it gives none. It aliases the input.
-func (w Welcome) Key() []byte {
-	for _, e := range w.Extensions {
-		if e.Type == ExtensionKey && len(e.Value) == KeySize {
-			return e.Value
-		}
-	}
-	return nil
-}
-
-// Prove appends to the hello's extensions by which hello its lane began, and the proof of the lane's key. All other fields
-// are set before.
-func (h *Hello) Prove(key []byte, begun uint64) {
-	h.Extensions = append(h.Extensions, BegunExtension(begun), Extension{Type: ExtensionProof, Value: h.proof(key, begun)})
-}
-
-// Proves reports whether the hello comes from who has the key.
-func (h Hello) Proves(key []byte) bool {
-	begun, named := h.Begun()
-	if !named {
-		return false
-	}
-	for _, e := range h.Extensions {
-		if e.Type == ExtensionProof {
-			return hmac.Equal(e.Value, h.proof(key, begun))
-		}
-	}
-	return false
-}
-
-// proof returns the HMAC of what makes this hello another one than all others.
-func (h Hello) proof(key []byte, begun uint64) []byte {
-	m := append(make([]byte, 0, 42), h.Session[:]...)
-	m = binary.LittleEndian.AppendUint16(m, h.Lane)
-	m = binary.LittleEndian.AppendUint64(m, h.Received)
-	m = binary.LittleEndian.AppendUint64(m, h.Clock)
-	m = binary.LittleEndian.AppendUint64(m, begun)
-	mac := hmac.New(sha256.New, key)
-	mac.Write(m)
-	return mac.Sum(nil)
 }
 
 const (
@@ -197,9 +110,34 @@ func ParseHello(src []byte) (Hello, error) {
 	if h.MinVersion > h.MaxVersion {
 		return Hello{}, malformed("versions %d to %d", h.MinVersion, h.MaxVersion)
 	}
+	if h.Clock > MaxClock {
+		return Hello{}, malformed("clock %d of the hello", h.Clock)
+	}
 	var err error
-	h.Extensions, err = parseExtensions(src[helloSize:])
-	return h, err
+	if h.Extensions, err = parseExtensions(src[helloSize:], KindHello); err != nil {
+		return Hello{}, err
+	}
+	return h, h.checkLane()
+}
+
+// checkLane says what does not fit together of what a hello says of its lane.
+func (h Hello) checkLane() error {
+	session := h.Session != ID{}
+	_, begun := h.Begun()
+	proof := find(h.Extensions, ExtensionProof) != nil
+	switch {
+	case begun != proof:
+		return malformed("hello with only one of begun and proof")
+	case h.Resume && !proof:
+		return malformed("resume without a proof")
+	case proof && !session:
+		return malformed("proof without a session")
+	case !session && h.Lane != 0:
+		return malformed("lane %d without a session", h.Lane)
+	case !h.Resume && h.Received != 0:
+		return malformed("received count %d without resume", h.Received)
+	}
+	return nil
 }
 
 // AppendWelcome appends a welcome frame.
@@ -223,10 +161,14 @@ func AppendWelcome(dst []byte, w Welcome) []byte {
 	return dst
 }
 
-// ParseWelcome reads the payload of a welcome. Unknown flag bits are ignored.
+// ParseWelcome reads the payload of a welcome. Unknown flag bits are ignored. Of a welcome of another version than ours, only
+// the version is read.
 func ParseWelcome(src []byte) (Welcome, error) {
 	if err := checkMagic(src, welcomeSize); err != nil {
 		return Welcome{}, err
+	}
+	if version := binary.LittleEndian.Uint16(src[4:]); version != Version {
+		return Welcome{Version: version}, nil
 	}
 	flags := binary.LittleEndian.Uint16(src[6:])
 	w := Welcome{
@@ -243,11 +185,16 @@ func ParseWelcome(src []byte) (Welcome, error) {
 		Life:         ID(src[40:56]),
 		Received:     binary.LittleEndian.Uint64(src[56:]),
 	}
-	if w.FrameLimit < MinFrameLimit {
+	switch {
+	case w.FrameLimit < MinFrameLimit:
 		return Welcome{}, malformed("frame limit %d below %d", w.FrameLimit, MinFrameLimit)
+	case w.IdleTimeout == 0:
+		return Welcome{}, malformed("idle timeout 0")
+	case !w.Resumed && w.Received != 0:
+		return Welcome{}, malformed("received count %d, and not resumed", w.Received)
 	}
 	var err error
-	w.Extensions, err = parseExtensions(src[welcomeSize:])
+	w.Extensions, err = parseExtensions(src[welcomeSize:], KindWelcome)
 	return w, err
 }
 
@@ -277,28 +224,50 @@ func (c GoodbyeCode) String() string {
 	return fmt.Sprintf("goodbye code %d", uint16(c))
 }
 
-// Goodbye is the last frame of a connection.
+// Goodbye is the last frame of a connection. Extensions are as those of Hello.
 type Goodbye struct {
-	Code GoodbyeCode
-	Text string
+	Code       GoodbyeCode
+	Text       string
+	Extensions []Extension
 }
+
+// goodbyeHead is the size of what stands before the text of a goodbye.
+const goodbyeHead = 4
+
+// RetryAfter returns how long the peer had better wait before it connects again; 0: it is not said.
+func (g Goodbye) RetryAfter() time.Duration { return millis(find(g.Extensions, ExtensionRetryAfter)) }
+
+// Successor returns the URL of the gateway to go to; empty: none is named.
+func (g Goodbye) Successor() string { return string(find(g.Extensions, ExtensionSuccessor)) }
 
 // AppendGoodbye appends a goodbye frame; a text that does not fit is cut.
 func AppendGoodbye(dst []byte, g Goodbye) []byte {
 	start := len(dst)
 	dst = BeginFrame(dst, KindGoodbye)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(g.Code))
-	dst = append(dst, cutText(g.Text, HandshakeLimit-2)...)
+	text := cutText(g.Text, HandshakeLimit-goodbyeHead-extensionsSize(g.Extensions))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(text)))
+	dst = append(dst, text...)
+	dst = appendExtensions(dst, g.Extensions)
 	EndFrame(dst, start)
 	return dst
 }
 
-// ParseGoodbye reads the payload of a goodbye.
+// ParseGoodbye reads the payload of a goodbye. Extensions alias src.
 func ParseGoodbye(src []byte) (Goodbye, error) {
-	if len(src) < 2 || len(src) > HandshakeLimit {
+	if len(src) < goodbyeHead || len(src) > HandshakeLimit {
 		return Goodbye{}, malformed("goodbye of %d bytes", len(src))
 	}
-	return Goodbye{Code: GoodbyeCode(binary.LittleEndian.Uint16(src)), Text: string(src[2:])}, nil
+	size := int(binary.LittleEndian.Uint16(src[2:]))
+	if len(src)-goodbyeHead < size {
+		return Goodbye{}, malformed("goodbye with a text of %d bytes, %d left", size, len(src)-goodbyeHead)
+	}
+	end := goodbyeHead + size
+	extensions, err := parseExtensions(src[end:], KindGoodbye)
+	if err != nil {
+		return Goodbye{}, err
+	}
+	return Goodbye{Code: GoodbyeCode(binary.LittleEndian.Uint16(src)), Text: string(src[goodbyeHead:end]), Extensions: extensions}, nil
 }
 
 func checkMagic(src []byte, size int) error {
@@ -309,31 +278,6 @@ func checkMagic(src []byte, size int) error {
 		return malformed("handshake of %d bytes", len(src))
 	}
 	return nil
-}
-
-func appendExtensions(dst []byte, extensions []Extension) []byte {
-	for _, e := range extensions {
-		dst = binary.LittleEndian.AppendUint16(dst, e.Type)
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(len(e.Value)))
-		dst = append(dst, e.Value...)
-	}
-	return dst
-}
-
-func parseExtensions(src []byte) ([]Extension, error) {
-	var extensions []Extension
-	for len(src) > 0 {
-		if len(src) < 4 {
-			return nil, malformed("extension header of %d bytes", len(src))
-		}
-		size := int(binary.LittleEndian.Uint16(src[2:]))
-		if len(src)-4 < size {
-			return nil, malformed("extension of %d bytes, %d left", size, len(src)-4)
-		}
-		extensions = append(extensions, Extension{binary.LittleEndian.Uint16(src), src[4 : 4+size : 4+size]})
-		src = src[4+size:]
-	}
-	return extensions, nil
 }
 
 func bit(set bool, mask uint16) uint16 {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -16,34 +17,52 @@ func testHello() Hello {
 	return Hello{
 		MinVersion: 1, MaxVersion: 1, Features: FeatureS2 | FeatureZstd, FrameLimit: 1 << 20, StreamCredit: 1 << 18,
 		Session: ID{0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F},
-		Lane:    2, Resume: true, Received: 123456, Clock: 7654321,
-		Extensions: []Extension{{Type: 7, Value: []byte("seven")}},
+		Lane:    2, Clock: 7654321,
+		Extensions: []Extension{{ExtensionCredential, []byte("token")}, CreditExtension(1 << 22), {0x0777, []byte("later")}},
 	}
+}
+
+// testKey is the key of the lane of testHello.
+var testKey = bytes.Repeat([]byte("key "), KeySize/4)
+
+// testResume is the hello by which the client of testHello goes on.
+func testResume() Hello {
+	h := testHello()
+	h.Resume, h.Received, h.Clock = true, 123456, 7999999
+	h.Prove(testKey, testHello().Clock)
+	return h
 }
 
 func testWelcome() Welcome {
 	return Welcome{
-		Version: 1, Resumed: true, Draining: true, Features: FeatureS2, FrameLimit: 1 << 22, StreamCredit: 1 << 16,
+		Version: 1, Features: FeatureS2, FrameLimit: 1 << 22, StreamCredit: 1 << 16,
 		Window: 1024, Streams: 64, WindowBytes: 1 << 24, IdleTimeout: 30000,
 		Life:       ID{0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2A, 0x2B, 0x2C, 0x2D, 0x2E, 0x2F},
-		Received:   654321,
-		Extensions: []Extension{{Type: 9, Value: []byte("nine")}},
+		Extensions: []Extension{{ExtensionKey, testKey}, CreditExtension(1 << 23), {0x0777, []byte("later")}},
 	}
+}
+
+// testResumed is the answer to testResume, of a gateway that drains.
+func testResumed() Welcome {
+	w := testWelcome()
+	w.Resumed, w.Draining, w.Received = true, true, 654321
+	w.Extensions = w.Extensions[1:]
+	return w
 }
 
 // extensionCases are tails of a handshake that are well formed.
 var extensionCases = [][]Extension{
 	nil,
-	{{Type: 1, Value: []byte{}}},
-	{{Type: 0, Value: []byte("a")}, {Type: 0x8001, Value: []byte("critical")}, {Type: 0x7FFF, Value: []byte{}}},
-	{{Type: 3, Value: bytes.Repeat([]byte{3}, 4000)}},
+	{{Type: 0x40, Value: []byte{}}},
+	{{Type: 0, Value: []byte("a")}, {Type: 0x7FFF, Value: []byte{}}, {Type: 0x8001, Value: []byte("critical")}},
+	{{Type: 0x40, Value: bytes.Repeat([]byte{3}, 4000)}},
 }
 
 func TestHelloRoundTrip(t *testing.T) {
-	cases := []Hello{{MinVersion: Version, MaxVersion: Version, FrameLimit: MinFrameLimit}, testHello(), {
-		MinVersion: 1, MaxVersion: 0xFFFF, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
-		Lane: 0xFFFF, Received: 1<<64 - 1, Clock: 1<<64 - 1,
-	}}
+	largest := Hello{MinVersion: 1, MaxVersion: 0xFFFF, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
+		Session: ID{15: 1}, Lane: 0xFFFF, Resume: true, Received: 1<<64 - 1, Clock: MaxClock}
+	largest.Prove(testKey, 1<<64-1)
+	cases := []Hello{{MinVersion: Version, MaxVersion: Version, FrameLimit: MinFrameLimit}, testHello(), testResume(), largest}
 	for _, extensions := range extensionCases {
 		h := testHello()
 		h.Extensions = extensions
@@ -73,10 +92,10 @@ func TestHelloOfAnotherVersion(t *testing.T) {
 }
 
 func TestWelcomeRoundTrip(t *testing.T) {
-	cases := []Welcome{{FrameLimit: MinFrameLimit}, testWelcome(), {
-		Version: 0xFFFF, Resumed: true, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
+	cases := []Welcome{{Version: 1, FrameLimit: MinFrameLimit, IdleTimeout: 1}, testWelcome(), testResumed(), {
+		Version: 1, Resumed: true, Features: 1<<32 - 1, FrameLimit: 1<<32 - 1, StreamCredit: 1<<32 - 1,
 		Window: 1<<32 - 1, Streams: 1<<32 - 1, WindowBytes: 1<<64 - 1, IdleTimeout: 1<<32 - 1, Received: 1<<64 - 1,
-	}, {Draining: true, FrameLimit: MinFrameLimit}}
+	}, {Version: 2}, {Version: 1, Draining: true, FrameLimit: MinFrameLimit, IdleTimeout: 1}}
 	for _, extensions := range extensionCases {
 		w := testWelcome()
 		w.Extensions = extensions
@@ -93,9 +112,11 @@ func TestWelcomeRoundTrip(t *testing.T) {
 
 func TestHandshakeTruncations(t *testing.T) {
 	h := payloadOf(t, AppendHello(nil, testHello()), KindHello)
-	checkTruncations(t, h, func(n int) bool { return n == helloSize }, errOf(ParseHello))
+	checkTruncations(t, h, boundaries(0, helloSize, 4+5, 8), errOf(ParseHello))
+	r := payloadOf(t, AppendHello(nil, testResume()), KindHello)
+	checkTruncations(t, r, boundaries(helloSize+12, 4+ProofSize, 4+5, 8), errOf(ParseHello))
 	w := payloadOf(t, AppendWelcome(nil, testWelcome()), KindWelcome)
-	checkTruncations(t, w, func(n int) bool { return n == welcomeSize }, errOf(ParseWelcome))
+	checkTruncations(t, w, boundaries(0, welcomeSize, 4+KeySize, 8), errOf(ParseWelcome))
 }
 
 // edited returns a copy of payload with other bytes at an offset.
@@ -107,17 +128,43 @@ func edited(payload []byte, offset int, other ...byte) []byte {
 
 func TestHandshakeMalformed(t *testing.T) {
 	h := payloadOf(t, AppendHello(nil, Hello{MinVersion: 1, MaxVersion: 1, FrameLimit: MinFrameLimit}), KindHello)
+	// made changes a hello that is right.
+	made := func(change func(h *Hello)) []byte {
+		h := testResume()
+		change(&h)
+		return AppendHello(nil, h)[HeaderSize:]
+	}
 	checkMalformed(t, errOf(ParseHello), map[string][]byte{
-		"frame limit":              edited(h, 12, 0xFF, 0x0F, 0, 0),
-		"versions the wrong way":   edited(h, 4, 2, 0, 1, 0),
-		"above the handshake":      append(own(h), make([]byte, HandshakeLimit)...),
-		"half an extension header": append(own(h), 1, 0, 0),
-		"extension cut":            append(own(h), 1, 0, 2, 0, 'x'),
-		"extension of 65535":       append(own(h), 1, 0, 0xFF, 0xFF),
-		"second extension cut":     append(own(h), 1, 0, 1, 0, 'x', 1, 0, 1, 0),
+		"clock":                     made(func(h *Hello) { h.Clock = MaxClock + 1 }),
+		"resume without a session":  made(func(h *Hello) { h.Session = ID{} }),
+		"lane without a session":    made(func(h *Hello) { *h = testHello(); h.Session = ID{} }),
+		"received without resume":   made(func(h *Hello) { h.Resume = false }),
+		"resume without extensions": made(func(h *Hello) { h.Extensions = nil }),
+		"resume without begun":      made(func(h *Hello) { h.Extensions = h.Extensions[1:] }),
+		"resume without proof":      made(func(h *Hello) { h.Extensions = h.Extensions[:1] }),
+		"short begun":               made(func(h *Hello) { h.Extensions[0].Value = h.Extensions[0].Value[:4] }),
+		"long begun":                made(func(h *Hello) { h.Extensions[0].Value = make([]byte, 9) }),
+		"empty begun":               made(func(h *Hello) { h.Extensions[0].Value = nil }),
+		"short proof":               made(func(h *Hello) { h.Extensions[1].Value = h.Extensions[1].Value[:31] }),
+		"empty credential":          made(func(h *Hello) { h.Extensions[2].Value = nil }),
+		"long credential":           made(func(h *Hello) { h.Extensions[2].Value = make([]byte, CredentialLimit+1) }),
+		"lane credit 0":             made(func(h *Hello) { h.Extensions[3] = CreditExtension(0) }),
+		"lane credit of 8 bytes":    made(func(h *Hello) { h.Extensions[3].Value = make([]byte, 8) }),
+		"begun twice":               made(func(h *Hello) { h.Extensions[1] = h.Extensions[0] }),
+		"types the wrong way":       made(func(h *Hello) { h.Extensions[2], h.Extensions[4] = h.Extensions[4], h.Extensions[2] }),
+		"frame limit":               edited(h, 12, 0xFF, 0x0F, 0, 0),
+		"versions the wrong way":    edited(h, 4, 2, 0, 1, 0),
+		"above the handshake":       append(own(h), make([]byte, HandshakeLimit)...),
+		"half an extension header":  append(own(h), 1, 0, 0),
+		"extension cut":             append(own(h), 1, 0, 2, 0, 'x'),
+		"extension of 65535":        append(own(h), 1, 0, 0xFF, 0xFF),
+		"second extension cut":      append(own(h), 1, 0, 1, 0, 'x', 1, 0, 1, 0),
 	})
-	w := payloadOf(t, AppendWelcome(nil, Welcome{Version: 1, FrameLimit: MinFrameLimit}), KindWelcome)
+	w := payloadOf(t, AppendWelcome(nil, Welcome{Version: 1, FrameLimit: MinFrameLimit, IdleTimeout: 1}), KindWelcome)
 	checkMalformed(t, errOf(ParseWelcome), map[string][]byte{
+		"idle timeout":        edited(w, 36, 0, 0, 0, 0),
+		"received anew":       edited(w, 56, 1),
+		"short key":           append(own(w), 2, 0, 2, 0, 'x', 'y'),
 		"frame limit":         edited(w, 12, 0, 0, 0, 0),
 		"above the handshake": append(own(w), make([]byte, HandshakeLimit)...),
 		"extension cut":       append(own(w), 1, 0, 2, 0, 'x'),
@@ -142,19 +189,19 @@ func TestHandshakeNotShoal(t *testing.T) {
 
 // The largest handshake is accepted, and what later versions may add is passed over.
 func TestHandshakeTolerance(t *testing.T) {
-	h := Hello{FrameLimit: MinFrameLimit, Extensions: []Extension{{Type: 1, Value: make([]byte, HandshakeLimit-helloSize-4)}}}
+	h := Hello{FrameLimit: MinFrameLimit, Extensions: []Extension{{Type: 0x40, Value: make([]byte, HandshakeLimit-helloSize-4)}}}
 	largest := payloadOf(t, AppendHello(nil, h), KindHello)
 	if _, err := ParseHello(largest); len(largest) != HandshakeLimit || err != nil {
 		t.Errorf("hello of %d bytes: %v", len(largest), err)
 	}
-	later := payloadOf(t, AppendHello(nil, testHello()), KindHello)
+	later := payloadOf(t, AppendHello(nil, testResume()), KindHello)
 	later[38], later[39] = later[38]|0xFE, 0xFF
-	if got, err := ParseHello(later); err != nil || !reflect.DeepEqual(got, testHello()) {
+	if got, err := ParseHello(later); err != nil || !reflect.DeepEqual(got, testResume()) {
 		t.Errorf("unknown flags of a hello: %+v, %v", got, err)
 	}
-	later = payloadOf(t, AppendWelcome(nil, testWelcome()), KindWelcome)
+	later = payloadOf(t, AppendWelcome(nil, testResumed()), KindWelcome)
 	later[6], later[7] = later[6]|0xFC, 0xFF
-	if got, err := ParseWelcome(later); err != nil || !reflect.DeepEqual(got, testWelcome()) {
+	if got, err := ParseWelcome(later); err != nil || !reflect.DeepEqual(got, testResumed()) {
 		t.Errorf("unknown flags of a welcome: %+v, %v", got, err)
 	}
 }
@@ -170,7 +217,9 @@ func TestExtensionCritical(t *testing.T) {
 // However many extensions a handshake claims, what is allocated for them stays near its own size.
 func TestExtensionsAllocation(t *testing.T) {
 	payload := payloadOf(t, AppendHello(nil, Hello{MinVersion: Version, MaxVersion: Version, FrameLimit: MinFrameLimit}), KindHello)
-	payload = append(own(payload), make([]byte, HandshakeLimit-helloSize)...) // 1010 extensions of type 0, empty
+	for i := range 1010 { // empty, of types that have no name
+		payload = append(payload, byte(i), 0x40+byte(i>>8), 0, 0)
+	}
 	var h Hello
 	var err error
 	n := allocated(func() { h, err = ParseHello(payload) })
@@ -182,10 +231,11 @@ func TestExtensionsAllocation(t *testing.T) {
 func TestGoodbyeRoundTrip(t *testing.T) {
 	for _, want := range []Goodbye{
 		{}, {Code: GoodbyeFull, Text: "8192 handlers"}, {Code: 0xFFFF, Text: "später"},
-		{Code: GoodbyeSlow, Text: strings.Repeat("x", HandshakeLimit-2)},
+		{Code: GoodbyeSlow, Text: strings.Repeat("x", HandshakeLimit-goodbyeHead)},
+		testFull(), testDraining(), {Extensions: []Extension{{0x8000, []byte("x")}}},
 	} {
 		wire := checkAppend(t, func(dst []byte) []byte { return AppendGoodbye(dst, want) })
-		if got, err := ParseGoodbye(payloadOf(t, wire, KindGoodbye)); err != nil || got != want {
+		if got, err := ParseGoodbye(payloadOf(t, wire, KindGoodbye)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, error %v, want %+v", got, err, want)
 		}
 	}
@@ -208,8 +258,33 @@ func TestGoodbyeCut(t *testing.T) {
 }
 
 func TestGoodbyeMalformed(t *testing.T) {
-	checkTruncations(t, []byte{1, 0, 'x'}, func(n int) bool { return n >= 2 }, errOf(ParseGoodbye))
-	checkMalformed(t, errOf(ParseGoodbye), map[string][]byte{"too long": make([]byte, HandshakeLimit+1)})
+	full := AppendGoodbye(nil, testFull())[HeaderSize:]
+	checkTruncations(t, full, boundaries(0, len(full)-8, 8), errOf(ParseGoodbye))
+	checkMalformed(t, errOf(ParseGoodbye), map[string][]byte{
+		"too long":              make([]byte, HandshakeLimit+1),
+		"text beyond the end":   {1, 0, 2, 0, 'x'},
+		"retry after of a byte": {1, 0, 0, 0, 5, 0, 1, 0, 1},
+		"empty successor":       {2, 0, 0, 0, 6, 0, 0, 0},
+		"long successor":        append([]byte{2, 0, 0, 0, 6, 0, 0, 1}, make([]byte, 256)...),
+	})
+}
+
+// A goodbye of any length keeps its extensions.
+func TestGoodbyeCutKeepsExtensions(t *testing.T) {
+	long := testFull()
+	long.Text = strings.Repeat("x", 2*HandshakeLimit)
+	got, err := ParseGoodbye(payloadOf(t, AppendGoodbye(nil, long), KindGoodbye))
+	if err != nil || got.RetryAfter() != 1500*time.Millisecond || len(got.Text) != HandshakeLimit-goodbyeHead-8 {
+		t.Errorf("retry after %v, text of %d bytes, error %v", got.RetryAfter(), len(got.Text), err)
+	}
+}
+
+func testFull() Goodbye {
+	return Goodbye{Code: GoodbyeFull, Text: "no room", Extensions: []Extension{RetryAfterField(1500 * time.Millisecond)}}
+}
+
+func testDraining() Goodbye {
+	return Goodbye{Code: GoodbyeDraining, Text: "gateway stops", Extensions: []Extension{{ExtensionSuccessor, []byte("tcp://127.0.0.1:1858")}}}
 }
 
 func TestHandshakeNeedsNoMoreThanItSays(t *testing.T) {
@@ -226,8 +301,8 @@ func TestHandshakeNeedsNoMoreThanItSays(t *testing.T) {
 // The proof covers what makes a hello another one than those before it, and the key is the welcome's alone.
 func TestHelloProof(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, KeySize)
-	h := testHello()
-	h.Extensions = nil
+	h := testResume()
+	h.Extensions = []Extension{{ExtensionCredential, []byte("token")}}
 	h.Prove(key, 42)
 	payload := AppendHello(nil, h)[HeaderSize:]
 	parsed, err := ParseHello(payload)
@@ -238,6 +313,8 @@ func TestHelloProof(t *testing.T) {
 	mac.Write(payload[20:38])
 	mac.Write(payload[40:56])
 	mac.Write(binary.LittleEndian.AppendUint64(nil, 42))
+	credential := sha256.Sum256([]byte("token"))
+	mac.Write(credential[:])
 	if got := h.Extensions[1].Value; !bytes.Equal(got, mac.Sum(nil)) {
 		t.Errorf("proof is %x", got)
 	}
@@ -246,10 +323,14 @@ func TestHelloProof(t *testing.T) {
 		"lane":     func(h *Hello) { h.Lane++ },
 		"received": func(h *Hello) { h.Received++ },
 		"clock":    func(h *Hello) { h.Clock++ },
-		"begun":    func(h *Hello) { h.Extensions = []Extension{BegunExtension(43), h.Extensions[1]} },
+		"begun":    func(h *Hello) { h.Extensions = []Extension{BegunExtension(43), h.Extensions[1], h.Extensions[2]} },
 		"no begun": func(h *Hello) { h.Extensions = h.Extensions[1:] },
-		"no proof": func(h *Hello) { h.Extensions = h.Extensions[:1] },
-		"short":    func(h *Hello) { h.Extensions = []Extension{h.Extensions[0], {ExtensionProof, mac.Sum(nil)[:31]}} },
+		"no proof": func(h *Hello) { h.Extensions = []Extension{h.Extensions[0], h.Extensions[2]} },
+		"another credential": func(h *Hello) {
+			h.Extensions = []Extension{h.Extensions[0], h.Extensions[1], {ExtensionCredential, []byte("other")}}
+		},
+		"no credential": func(h *Hello) { h.Extensions = h.Extensions[:2] },
+		"short":         func(h *Hello) { h.Extensions = []Extension{h.Extensions[0], {ExtensionProof, mac.Sum(nil)[:31]}} },
 	} {
 		other := h
 		change(&other)

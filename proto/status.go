@@ -44,6 +44,7 @@ const (
 	CodeTooLarge    = 1
 	CodeWrongShape  = 2
 	CodeBadArgument = 3
+	CodeBadField    = 4
 	CodeOwn         = 1024
 )
 

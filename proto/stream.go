@@ -77,6 +77,9 @@ func ParseOpen(src []byte) (Open, error) {
 	if o.Shape < ShapeStream || o.Shape > ShapeDuplex {
 		return Open{}, malformed("open with %v", o.Shape)
 	}
+	if o.Deadline > MaxClock {
+		return Open{}, malformed("deadline %d", o.Deadline)
+	}
 	var err error
 	o.Name, o.Argument, err = parseName(src[13:])
 	return o, err
@@ -119,6 +122,9 @@ func AppendCredit(dst []byte, stream, bytes uint32) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, stream)
 	return binary.LittleEndian.AppendUint32(dst, bytes)
 }
+
+// WholeLane stands in a credit frame in place of a stream: the credit is that of the lane.
+const WholeLane = 1<<32 - 1
 
 // NextCredit reads the entry at the start of src, which is not empty.
 func NextCredit(src []byte) (stream, bytes uint32, rest []byte, err error) {

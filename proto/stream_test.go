@@ -21,7 +21,7 @@ func TestOpenRoundTrip(t *testing.T) {
 	for _, want := range []Open{
 		testOpen(),
 		{Shape: ShapeSend, Name: []byte("x")},
-		{Stream: 1<<32 - 1, Deadline: 1<<64 - 1, Shape: ShapeDuplex, Name: []byte(strings.Repeat("n", 255)), Argument: bytes.Repeat([]byte{1}, 5000)},
+		{Stream: 1<<32 - 1, Deadline: MaxClock, Shape: ShapeDuplex, Name: []byte(strings.Repeat("n", 255)), Argument: bytes.Repeat([]byte{1}, 5000)},
 	} {
 		payload := checkAppend(t, func(dst []byte) []byte { return AppendOpen(dst, want) })
 		if size := OpenSize(string(want.Name), want.Argument); len(payload) != size {

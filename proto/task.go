@@ -23,11 +23,15 @@ func ParseTasksHeader(src []byte) (deadline uint64, name, rest []byte, err error
 	if len(src) < 9 {
 		return 0, nil, nil, malformed("tasks of %d bytes", len(src))
 	}
+	deadline = binary.LittleEndian.Uint64(src)
 	name, rest, err = parseName(src[8:])
-	if err == nil && len(rest) == 0 {
+	switch {
+	case err == nil && len(rest) == 0:
 		err = malformed("tasks without a task")
+	case err == nil && deadline > MaxClock:
+		err = malformed("deadline %d", deadline)
 	}
-	return binary.LittleEndian.Uint64(src), name, rest, err
+	return deadline, name, rest, err
 }
 
 // AppendTask appends one task to the payload of a tasks frame.

@@ -27,7 +27,7 @@ func TestTasksRoundTrip(t *testing.T) {
 	for _, want := range []tasks{
 		testTasks(),
 		{Name: "x", Tasks: []task{{0, nil}}},
-		{Deadline: 1<<64 - 1, Name: strings.Repeat("n", 255), Tasks: []task{{1<<32 - 1, bytes.Repeat([]byte{1}, 5000)}}},
+		{Deadline: MaxClock, Name: strings.Repeat("n", 255), Tasks: []task{{1<<32 - 1, bytes.Repeat([]byte{1}, 5000)}}},
 	} {
 		payload := checkAppend(t, want.append)
 		got, err := parseTasks(payload)

@@ -4,6 +4,7 @@
 //	Inbound, Frames  inbound.go      what arrives: frames, counted, expanded, each handed out once
 //	Outbox           outbox.go       what leaves: open frames, and those kept until the peer has acknowledged them
 //	                 acknowledge.go  control frames, acknowledgements and the goodbye, and what one write consists of
+//	                 parts.go        large frames in parts, at both ends
 //	Credit, Windows  credit.go       flow control of streams
 //	Inbox            inbox.go        chunks that have arrived and are not consumed
 //	Buffer           buffer.go       the memory of all of these

@@ -12,6 +12,7 @@ import (
 type Inbound struct {
 	limit    int    // payload bytes of the largest frame taken
 	features uint32 // compressions that were agreed on
+	parts    assembly
 	received atomic.Uint64
 	heard    atomic.Bool
 }
@@ -29,7 +30,10 @@ func (in *Inbound) Received() uint64 { return in.received.Load() }
 func (in *Inbound) Heard() bool { return in.heard.Load() }
 
 // Reset begins the peer's sequence anew.
-func (in *Inbound) Reset() { in.received.Store(0) }
+func (in *Inbound) Reset() {
+	in.received.Store(0)
+	in.parts.drop()
+}
 
 // Frames are the whole frames at the start of some bytes that have arrived: Next is called until it returns false.
 type Frames struct {
@@ -40,7 +44,7 @@ type Frames struct {
 	expanded int
 	size     int // of the frame at hand; 0: none
 	frame    proto.Frame
-	buffer   *Buffer // what the frame at hand was expanded to; nil: it was not
+	buffer   *Buffer // of the payload of the frame at hand, where it came in parts or was expanded; nil: it is in src
 	err      error
 }
 
@@ -63,15 +67,27 @@ func (fs *Frames) Next() bool {
 	if fs.err != nil || fs.expanded >= fs.limit {
 		return false
 	}
-	f, size, err := proto.ParseFrame(fs.src[fs.consumed:], fs.in.limit)
-	if err == nil && size > 0 {
-		f, err = fs.expand(f)
+	for {
+		f, size, err := proto.ParseFrame(fs.src[fs.consumed:], fs.in.limit)
+		whole := true
+		if err == nil && size > 0 && f.Kind.Sequenced() {
+			whole, fs.buffer, err = fs.in.parts.add(&f, fs.in.limit)
+		}
+		if err == nil && !whole {
+			fs.consumed += size
+			fs.in.received.Add(uint64(size))
+			continue
+		}
+		if err == nil && size > 0 {
+			f, err = fs.expand(f)
+		}
+		if fs.err = err; err != nil || size == 0 {
+			fs.done()
+			return false
+		}
+		fs.frame, fs.size = f, size
+		return true
 	}
-	if fs.err = err; err != nil || size == 0 {
-		return false
-	}
-	fs.frame, fs.size = f, size
-	return true
 }
 
 // Frame returns the frame at hand, expanded. Its payload is valid until the next call of Next, Fail or End.
@@ -127,6 +143,9 @@ func (fs *Frames) expand(f proto.Frame) (proto.Frame, error) {
 	if err := proto.Expand(b.B, f); err != nil {
 		b.Free()
 		return f, err
+	}
+	if fs.buffer != nil {
+		fs.buffer.Free()
 	}
 	fs.buffer = b
 	fs.expanded += size

@@ -40,6 +40,7 @@ func newLaneWire(compress proto.Compression) *laneWire {
 		e := &w.ends[i]
 		e.out.Init(false)
 		e.out.SetPeer(modelLimit, compress)
+		e.out.parts = 2 * leastPart
 		e.in.Init(modelLimit)
 		e.in.Agree(compress.Feature())
 	}
@@ -298,7 +299,7 @@ func TestFramesRefused(t *testing.T) {
 		"too large":   proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Payload: make([]byte, modelLimit+1)}),
 		"expands too": bomb,
 		"not agreed":  compressedFrame(t, proto.CompressS2),
-		"unknown":     {1, 0, 0, 0, byte(proto.KindTasks), 9, 0, 0, 0},
+		"unknown":     {1, 0, 0, 0, byte(proto.KindTasks), 0x21, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var in Inbound

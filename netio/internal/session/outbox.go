@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"sync/atomic"
 
 	"shoal/proto"
@@ -41,6 +42,8 @@ type Outbox struct {
 	end       uint64 // offset after the last kept byte
 	written   uint64 // the highest that next ever was: a frame that ends beyond it was never received whole
 	acked     uint64 // what the peer says it has received
+	began     uint64 // where this connection began
+	parts     int    // payload bytes of the largest frame that is not sent in parts
 
 	limit     int               // the peer's frame limit
 	ephemeral bool              // no session: what is written need not be kept
@@ -48,10 +51,11 @@ type Outbox struct {
 	burst     int               // size of the last burst: the next one starts with a buffer of about that size
 }
 
-// FrameKey is what the tasks of one frame have in common.
+// FrameKey is what the entries of one frame have in common. Only frames of tasks have a name and a deadline.
 type FrameKey struct {
 	Name     string
 	Deadline uint64
+	Fields   string // as proto.AppendFields makes them; empty: none
 }
 
 // NoLimit is the number of entries of a frame that ends where its buffer does.
@@ -62,7 +66,7 @@ const compressFrom = 256
 
 // Init makes an Outbox ready for use. An ephemeral one keeps nothing that was written: its lane cannot be resumed.
 func (o *Outbox) Init(ephemeral bool) {
-	o.frame, o.limit, o.ephemeral = -1, proto.MinFrameLimit, ephemeral
+	o.frame, o.limit, o.ephemeral, o.parts = -1, proto.MinFrameLimit, ephemeral, partSize
 }
 
 // SetPeer sets what the peer of a connection takes: the largest frame and the compression.
@@ -95,7 +99,7 @@ func (o *Outbox) CloseFrame() {
 }
 
 // Entry returns the buffer to which the caller appends one entry of exactly size bytes. It opens a frame of the kind and key
-// if none is open, or if the open one has limit entries. Only frames of tasks have a key.
+// if none is open, or if the open one has limit entries.
 func (o *Outbox) Entry(kind proto.Kind, key FrameKey, size, limit int) *Buffer {
 	if o.frame >= 0 && o.kind == kind && o.key == key && o.entries < limit {
 		b := o.open[len(o.open)-1]
@@ -106,13 +110,17 @@ func (o *Outbox) Entry(kind proto.Kind, key FrameKey, size, limit int) *Buffer {
 		}
 	}
 	o.CloseFrame()
-	header := proto.HeaderSize
+	header := proto.HeaderSize + len(key.Fields)
 	if kind == proto.KindTasks {
 		header += proto.TasksHeaderSize(key.Name)
 	}
 	b := o.Reserve(header + size)
 	o.frame, o.kind, o.key, o.entries = len(b.B), kind, key, 1
 	b.B = proto.BeginFrame(b.B, kind)
+	if key.Fields != "" {
+		b.B[o.frame+proto.FlagsOffset] |= proto.FlagFields
+		b.B = append(b.B, key.Fields...)
+	}
 	if kind == proto.KindTasks {
 		b.B = proto.AppendTasksHeader(b.B, key.Deadline, key.Name)
 	}
@@ -131,9 +139,9 @@ func (o *Outbox) More(b *Buffer, size int) bool {
 	return true
 }
 
-// Whole returns the buffer to which the caller appends the payload of one frame, exactly size bytes.
-func (o *Outbox) Whole(kind proto.Kind, size int) *Buffer {
-	b := o.Entry(kind, FrameKey{}, size, 0)
+// Whole returns the buffer to which the caller appends the payload of one frame behind its fields, exactly size bytes.
+func (o *Outbox) Whole(kind proto.Kind, fields string, size int) *Buffer {
+	b := o.Entry(kind, FrameKey{Fields: fields}, size, 0)
 	o.Seal()
 	return b
 }
@@ -163,7 +171,7 @@ func (o *Outbox) takeSequence(dst [][]byte, limit int) [][]byte {
 		o.CloseFrame()
 		o.burst = o.openBytes
 		for _, b := range o.open {
-			b = compressed(b, o.compress)
+			b = parted(compressed(b, o.compress), 0, o.parts)
 			o.kept = append(o.kept, b)
 			o.keptBytes += len(b.B)
 			o.end += uint64(len(b.B))
@@ -202,7 +210,9 @@ func (o *Outbox) Acknowledged(received uint64) bool {
 	if received > o.end {
 		return false
 	}
-	o.acked = max(o.acked, received)
+	if o.acked = max(o.acked, received); o.acked-o.began >= steady {
+		o.parts = partSize
+	}
 	o.trim()
 	return true
 }
@@ -236,7 +246,11 @@ func (o *Outbox) Rewind(received uint64) bool {
 	if !o.CanRewind(received) {
 		return false
 	}
+	if o.next > received && received == o.began {
+		o.stuck(received)
+	}
 	o.control = nil
+	o.began = received
 	o.next = received
 	o.acked = received
 	o.written = received // what lies beyond has arrived on no connection
@@ -250,8 +264,8 @@ func (o *Outbox) CanRewind(received uint64) bool {
 }
 
 // NeverReceived calls each with every frame of the sequence that no peer can have received whole. With final, the peer's last
-// acknowledgement is all that it has handled: then the frames beyond that. The frames are as they were sent, and valid during
-// the call.
+// acknowledgement is all that it has handled: then the frames beyond that. The frames are as they were sent, but for those
+// sent in parts, which are whole, and valid during the call.
 func (o *Outbox) NeverReceived(final bool, each func(f proto.Frame)) {
 	received := o.written
 	if final {
@@ -259,6 +273,7 @@ func (o *Outbox) NeverReceived(final bool, each func(f proto.Frame)) {
 	}
 	o.CloseFrame()
 	at := o.base
+	var parts assembly
 	for _, buffers := range [][]*Buffer{o.kept, o.open} {
 		for _, b := range buffers {
 			for rest := b.B; len(rest) > 0; {
@@ -267,7 +282,8 @@ func (o *Outbox) NeverReceived(final bool, each func(f proto.Frame)) {
 					return // cannot be: these are our own
 				}
 				rest = rest[size:]
-				if at += uint64(size); at > received {
+				at += uint64(size)
+				if whole, _, err := parts.add(&f, math.MaxInt); err == nil && whole && at > received {
 					each(f)
 				}
 			}
@@ -304,7 +320,7 @@ func (o *Outbox) Reset() {
 	o.control, o.spare, o.goodbye, o.ackNow = nil, nil, nil, false
 	o.told.Store(0)
 	o.open, o.openBytes, o.frame, o.entries, o.burst = nil, 0, -1, 0, 0
-	o.kept, o.keptBytes, o.base, o.next, o.end, o.written, o.acked = nil, 0, 0, 0, 0, 0, 0
+	o.kept, o.keptBytes, o.base, o.next, o.end, o.written, o.acked, o.began = nil, 0, 0, 0, 0, 0, 0, 0
 }
 
 // compressed returns a buffer with the frames of b, those compressed that gain by it.
