@@ -79,3 +79,35 @@ func TestDialerOfTheCaller(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Admit knows a client by its credential, at its first hello and when it comes back.
+func TestAdmitByCredential(t *testing.T) {
+	resumed := make(chan string, 16)
+	g := startGateway(t, GatewayConfig{Admit: func(_ context.Context, c Client) error {
+		if string(c.Credential) != "let me in" {
+			return fmt.Errorf("credential %q", c.Credential)
+		}
+		if c.Resumes {
+			resumed <- string(c.Credential)
+		}
+		return nil
+	}})
+	for _, credential := range []string{"", "let us in"} {
+		if _, err := Dial(testContext(t), g.URLs()[0], &SwarmConfig{Credential: []byte(credential)}); !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("credential %q: %v", credential, err)
+		}
+	}
+	proxy := startFaultProxy(t, g.URLs()[0], faultPlan{})
+	s := dial(t, proxy.url(), &SwarmConfig{Connections: 1, Credential: []byte("let me in")})
+	if _, err := s.Call(testContext(t), "echo", nil); err != nil {
+		t.Fatal(err)
+	}
+	proxy.cutAll()
+	within(t, "it comes back", resumed)
+	if _, err := s.Call(testContext(t), "echo", nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := Dial(testContext(t), g.URLs()[0], &SwarmConfig{Credential: make([]byte, proto.CredentialLimit+1)}); !errors.Is(err, ErrBadConfig) {
+		t.Errorf("a credential that is too long: %v", err)
+	}
+}

@@ -22,6 +22,8 @@ type contextKey int
 const (
 	handlerKey contextKey = iota
 	peerKey
+	metadataKey         // of what came with a call: the value of its field
+	outgoingMetadataKey // of what is to go with calls
 )
 
 // RemoteAddr returns the address of the client on whose behalf a subroutine runs; empty outside of one.

@@ -3,6 +3,7 @@ package netio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -80,8 +81,12 @@ func (s *Swarm) call(ctx context.Context, name string, in []byte) ([]byte, error
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
+	fields, err := fieldsOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	p := pendingCalls.Get().(*pendingCall)
-	p.request = request{name: name, deadline: deadlineOf(ctx), policy: s.policyFor(ctx, RestartDefault)}
+	p.request = request{name: name, deadline: deadlineOf(ctx), fields: fields, policy: s.policyFor(ctx, RestartDefault)}
 	p.task[0].body = in
 	l, _, id, err := s.submit(ctx, &handing{request: &p.request, from: p, tasks: p.task[:], together: 1, here: true})
 	p.task[0].body = nil
@@ -129,14 +134,15 @@ func (s *Swarm) Go(ctx context.Context, name string, in []byte) *Pending {
 
 // begin hands the call to a lane if one has room for it now.
 func (s *Swarm) begin(ctx context.Context, p *Pending, name string, in []byte) bool {
-	if checkName(name) != nil || ctx.Err() != nil {
+	fields, err := fieldsOf(ctx)
+	if checkName(name) != nil || ctx.Err() != nil || err != nil {
 		return false // Call says so
 	}
 	best, _ := s.pick()
 	if best == nil {
 		return false
 	}
-	p.request = request{name: name, deadline: deadlineOf(ctx), policy: s.policyFor(ctx, RestartDefault)}
+	p.request = request{name: name, deadline: deadlineOf(ctx), fields: fields, policy: s.policyFor(ctx, RestartDefault)}
 	p.task[0].body = in
 	n, id, _ := best.submit(&handing{request: &p.request, from: p, tasks: p.task[:], together: 1}, 1)
 	if n == 0 {

@@ -127,6 +127,9 @@ func (c SwarmConfig) settle() (SwarmConfig, error) {
 	if s.err != nil {
 		return c, s.err
 	}
+	if len(c.Credential) > proto.CredentialLimit {
+		return c, fmt.Errorf("%w: Credential has %d bytes; it has to have at most %d", ErrBadConfig, len(c.Credential), proto.CredentialLimit)
+	}
 	return c, checkLimits(c.FrameLimit, 0)
 }
 

@@ -50,6 +50,14 @@
 //   - Bodies: what a caller hands in must not change until it is answered; what it gets is its own. What a subroutine gets
 //     is valid until it returns or calls Finish; what it gives is copied. A chunk from Recv is valid until the next Recv.
 //
+// # What goes along
+//
+// [WithMetadata] gives calls pairs that their subroutines read with [Metadata]; they cross the wire once for each frame. A
+// client shows a credential (SwarmConfig.Credential), about which GatewayConfig.Admit decides. What finds no room is told when to
+// come back (GatewayConfig.RetryAfter, TaskError.RetryAfter), and swarms and the retries of Maps wait for so long. A gateway that
+// drains names its successor (GatewayConfig.Successor), to which swarms go (successor.go). A frame above 64 KiB crosses the wire in
+// parts, and in ever smaller ones while connections break before one is through (internal/session/parts.go).
+//
 // # Limits
 //
 // Frame, window of unanswered tasks, their bytes, streams, stream credit, bytes kept unacknowledged, connections and

@@ -61,6 +61,7 @@ type GatewayConfig struct {
 type Client struct {
 	RemoteAddr string // of a unix socket without a name, the gateway's own
 	Resumes    bool   // it says that it goes on with a lane that this gateway knows
+	Credential []byte // SwarmConfig.Credential of the client; nil: it gives none
 }
 
 // Gateway listens for swarms and runs subroutines for them. The zero value has the default configuration. A gateway serves

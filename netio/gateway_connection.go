@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -155,7 +156,7 @@ func (c *connection) receive(k *link, src []byte) (consumed, need int, err error
 	if err != nil || size == 0 {
 		return 0, need, err
 	}
-	hello, err := proto.ParseHello(payload)
+	hello, err := proto.ParseHello(bytes.Clone(payload)) // it may wait for Admit, or for its lane
 	if err != nil {
 		return 0, 0, err
 	}
@@ -182,7 +183,7 @@ func (c *connection) ask(hello proto.Hello) {
 		case <-ctx.Done():
 		}
 	}()
-	err := c.gateway.config.Admit(ctx, Client{RemoteAddr: c.remote, Resumes: hello.Resume})
+	err := c.gateway.config.Admit(ctx, Client{RemoteAddr: c.remote, Resumes: hello.Resume, Credential: hello.Credential()})
 	if err != nil {
 		c.fail(c.gateway.refusalOf(err))
 	} else if err := c.gateway.admit(c, hello); err != nil {

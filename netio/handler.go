@@ -125,7 +125,7 @@ func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) err
 	if err != nil {
 		return err
 	}
-	b, err := newBatch(h, rest)
+	b, err := newBatch(h, fields, rest)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) err
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
 		for i := range b.contexts {
-			b.contexts[i].handler, b.contexts[i].deadline = h, b.deadline
+			b.contexts[i].handler, b.contexts[i].deadline, b.contexts[i].metadata = h, b.deadline, b.metadata
 		}
 		h.mu.Lock() // cancel looks at ctx
 		for i := range b.tasks {

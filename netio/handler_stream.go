@@ -19,7 +19,11 @@ func (h *handler) openStream(payload []byte, fields proto.Fields, unknown uint16
 	sub := h.gateway.subroutines.find(o.Name)
 	open := &Stream{}
 	s := &open.stream
-	s.init(&h.lane, h.context(), o.Stream, o.Shape, string(o.Name), deadline)
+	ctx := h.context()
+	if metadata := fields.Get(proto.FieldMetadata); metadata != nil {
+		ctx = context.WithValue(ctx, metadataKey, string(metadata))
+	}
+	s.init(&h.lane, ctx, o.Stream, o.Shape, string(o.Name), deadline)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()

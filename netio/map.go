@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,8 @@ func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte], op
 	o, err := options.settle(len(s.lanes))
 	o.OnRestart = s.policyFor(ctx, o.OnRestart)
 	return func(yield func(Result, error) bool) {
-		if err == nil {
+		fields, badFields := fieldsOf(ctx)
+		if err = errors.Join(err, badFields); err == nil {
 			err = checkName(name)
 		}
 		if err != nil {
@@ -75,7 +77,7 @@ func (s *Swarm) Map(ctx context.Context, name string, items iter.Seq[[]byte], op
 			return
 		}
 		feeding, stop := context.WithCancel(ctx)
-		m := &mapRun{swarm: s, name: name, options: o, ctx: feeding, wake: make(chan struct{}, 1)}
+		m := &mapRun{swarm: s, name: name, fields: fields, options: o, ctx: feeding, wake: make(chan struct{}, 1)}
 		m.backlog.m = m
 		m.feeder = feeder{m: m, room: make(chan struct{}, 1), offer: make(chan struct{}, 1)}
 		m.sinks = make([]mapSink, len(s.lanes))
@@ -128,6 +130,7 @@ func (given *MapOptions) settle(lanes int) (o MapOptions, err error) {
 type mapRun struct {
 	swarm   *Swarm
 	name    string
+	fields  string // of the frames of its items
 	options MapOptions
 	ctx     context.Context // ends when the caller has had enough
 	feeder  feeder

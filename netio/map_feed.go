@@ -177,7 +177,7 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 
 // request returns what tasks have in common that are sent now.
 func (m *mapRun) request() *request {
-	r := &request{name: m.name, deadline: deadlineOf(m.ctx), policy: m.options.OnRestart}
+	r := &request{name: m.name, deadline: deadlineOf(m.ctx), fields: m.fields, policy: m.options.OnRestart}
 	if m.options.Timeout > 0 {
 		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
 			r.deadline = d

@@ -124,14 +124,18 @@ func (s *Swarm) open(ctx context.Context, name string, in []byte, shape Shape) (
 	if err := ctx.Err(); err != nil {
 		return nil, taskErrorFor(name, err)
 	}
+	fields, err := fieldsOf(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	l, _ := s.pick()
 	if l == nil {
 		return nil, fmt.Errorf("%w at %s", ErrUnreachable, s.url)
 	}
-	return l.open(ctx, name, in, shape)
+	return l.open(ctx, name, fields, in, shape)
 }
 
-func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape Shape) (*ClientStream, error) {
+func (l *swarmLane) open(ctx context.Context, name, fields string, in []byte, shape Shape) (*ClientStream, error) {
 	deadline := deadlineOf(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +145,7 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape Shap
 		return nil, fmt.Errorf("swarm to %s: %w", l.swarm.url, ErrClosed)
 	case l.window == 0:
 		return nil, fmt.Errorf("%w at %s", ErrUnreachable, l.swarm.url)
-	case size > l.out.Limit():
+	case len(fields)+size > l.out.Limit():
 		return nil, fmt.Errorf("%s: argument of %d bytes: %w of %d bytes", name, len(in), ErrTooLarge, l.out.Limit())
 	}
 	id := l.nextStream
@@ -165,7 +169,7 @@ func (l *swarmLane) open(ctx context.Context, name string, in []byte, shape Shap
 	st.last.Store(-1)
 	st.sentEnd = shape == proto.ShapeStream
 	l.inflight.Add(1)
-	b := l.out.Whole(proto.KindOpen, "", size)
+	b := l.out.Whole(proto.KindOpen, fields, size)
 	b.B = proto.AppendOpen(b.B, proto.Open{Stream: id, Deadline: deadline, Shape: shape, Name: []byte(name), Argument: in})
 	l.appended()
 	return opened, nil

@@ -36,6 +36,10 @@ type SwarmConfig struct {
 	// either way. Default none: compressed frames are neither sent nor taken.
 	Compress Compression
 
+	// Credential is what GatewayConfig.Admit gets to know the client by, at most 2048 bytes. It crosses the wire as it is, with
+	// each connection. Default: none.
+	Credential []byte
+
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none
 

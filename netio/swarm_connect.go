@@ -196,6 +196,9 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 		FrameLimit: uint32(c.FrameLimit), StreamCredit: uint32(c.StreamCredit), Session: l.swarm.session,
 		Lane: l.wireLane(), Resume: l.welcomed, Received: l.in.Received(), Clock: l.helloClock,
 	}
+	if len(c.Credential) > 0 {
+		hello.Extensions = []proto.Extension{{Type: proto.ExtensionCredential, Value: c.Credential}}
+	}
 	if l.key != nil {
 		hello.Prove(l.key, l.begun)
 	}

@@ -80,6 +80,7 @@ func (s *slot) elapsed(now int64) time.Duration { return time.Duration(now - max
 type request struct {
 	name     string
 	deadline uint64 // in milliseconds of our clock; 0: none
+	fields   string // of its frames, as fieldsOf gives them
 	policy   RestartPolicy
 	// cancelled is set in a copy: the gateway was told to cancel the tasks, and its successor is not to have them.
 	cancelled bool
@@ -158,7 +159,7 @@ func (l *swarmLane) enqueue(h *handing, most int) (n int, id uint32, err error) 
 
 // openFrame begins a frame of its own for tasks, in a buffer that has room for all of them. The caller holds mu.
 func (l *swarmLane) openFrame(r *request, tasks []outgoing) {
-	size := proto.HeaderSize + proto.TasksHeaderSize(r.name)
+	size := proto.HeaderSize + len(r.fields) + proto.TasksHeaderSize(r.name)
 	for i := range tasks {
 		size += proto.TaskHeaderSize + len(tasks[i].body)
 	}
@@ -170,7 +171,7 @@ func (l *swarmLane) openFrame(r *request, tasks []outgoing) {
 // checked the room, and counts the tasks as in flight.
 func (l *swarmLane) putAll(r *request, who sink, tasks []outgoing, now int64) (id uint32) {
 	var b *session.Buffer
-	key := session.FrameKey{Name: r.name, Deadline: r.deadline}
+	key := session.FrameKey{Name: r.name, Deadline: r.deadline, Fields: r.fields}
 	for i := range tasks {
 		t := &tasks[i]
 		id = l.assign(slot{sink: who, request: r, body: t.body, index: t.index, sent: now})
@@ -201,7 +202,7 @@ func (l *swarmLane) assign(s slot) (id uint32) {
 
 // tooLarge reports whether a body of so many bytes is above what the gateway takes. The caller holds mu.
 func (l *swarmLane) tooLarge(r *request, size int) bool {
-	return l.window > 0 && (proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.Limit() || int64(size) > l.windowBytes)
+	return l.window > 0 && (len(r.fields)+proto.TasksHeaderSize(r.name)+proto.TaskHeaderSize+size > l.out.Limit() || int64(size) > l.windowBytes)
 }
 
 func (l *swarmLane) errTooLarge(r *request, size int) error {

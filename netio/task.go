@@ -21,6 +21,7 @@ type batch struct {
 	tasks    []Task
 	contexts []taskContext // one for each task, where the subroutine takes contexts
 
+	metadata string    // what came with the frame: the value of its field; empty: nothing
 	deadline int64     // as monotonic has it; 0: none
 	arrived  int64     // the same; only where there is a deadline
 	timer    timerNode // of the deadline
@@ -78,7 +79,7 @@ func (t *Task) Context() context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.ctx == nil {
-		t.ctx = &taskContext{handler: h, deadline: t.b.deadline}
+		t.ctx = &taskContext{handler: h, deadline: t.b.deadline, metadata: t.b.metadata}
 		if t.answered { // not by the subroutine, which still has the task
 			cause := context.Canceled
 			if t.b.deadline != 0 && monotonic() >= t.b.deadline {
@@ -300,7 +301,7 @@ func (b *batch) overMany(n int) {
 	if b.left.Add(-int32(n)) > 0 {
 		return
 	}
-	b.h.held.Add(-int64(len(b.frame.B)))
+	b.h.held.Add(-int64(len(b.frame.B) + len(b.metadata)))
 	b.h.batched.Add(-int64(len(b.tasks)))
 	if b.deadline != 0 && !b.h.timers.remove(&b.timer) {
 		return // its expire may be under way: the garbage collector gets it
@@ -325,6 +326,7 @@ func (b *batch) expire() {
 type taskContext struct {
 	handler  *handler
 	deadline int64
+	metadata string // as in batch
 
 	mu   sync.Mutex // guards what follows
 	done chan struct{}
@@ -365,8 +367,11 @@ func (c *taskContext) Err() error {
 }
 
 func (c *taskContext) Value(key any) any {
-	if key == peerKey {
+	switch key {
+	case peerKey:
 		return c.handler.peer()
+	case metadataKey:
+		return c.metadata
 	}
 	return nil
 }
@@ -389,13 +394,14 @@ func (c *taskContext) cancel(err error) {
 var _ pool.Batch = (*batch)(nil)
 
 // newBatch copies the tasks of a frame; rest is what follows the header of its payload.
-func newBatch(h *handler, rest []byte) (*batch, error) {
+func newBatch(h *handler, fields proto.Fields, rest []byte) (*batch, error) {
 	long := 0
 	if len(rest) > longFrame {
 		long = 1
 	}
 	b := batches[long].Get().(*batch)
 	b.h = h
+	b.metadata = string(fields.Get(proto.FieldMetadata))
 	b.frame = session.NewBuffer(len(rest))
 	b.frame.B = append(b.frame.B, rest...)
 	for rest = b.frame.B; len(rest) > 0; {
@@ -416,7 +422,7 @@ func newBatch(h *handler, rest []byte) (*batch, error) {
 		b.tasks[n].b, b.tasks[n].id, b.tasks[n].size, b.tasks[n].body = b, t.id, uint32(len(t.body)), t.body
 	}
 	b.left.Store(int32(len(b.tasks)))
-	h.held.Add(int64(len(b.frame.B)))
+	h.held.Add(int64(len(b.frame.B) + len(b.metadata)))
 	h.batched.Add(int64(len(b.tasks)))
 	return b, nil
 }
