@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -140,10 +141,13 @@ var ErrBadURL = errors.New("bad URL")
 func splitURL(raw string) (network, address string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", "", fmt.Errorf("%w %q: write tcp://host:port or unix:///path", ErrBadURL, raw)
+		return "", "", fmt.Errorf("%w %q: %s", ErrBadURL, raw, urlHint(raw))
 	}
 	switch u.Scheme {
 	case "tcp":
+		if u.Path == "/" && u.RawQuery == "" && u.Fragment == "" {
+			return "", "", fmt.Errorf("%w %q: write %s, without the slash at the end", ErrBadURL, raw, strings.TrimSuffix(raw, "/"))
+		}
 		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
 			return "", "", fmt.Errorf("%w %q: a tcp URL is tcp://host:port", ErrBadURL, raw)
 		}
@@ -160,6 +164,14 @@ func splitURL(raw string) (network, address string, err error) {
 		return "unix", path, nil
 	}
 	return "", "", fmt.Errorf("%w %q: write tcp://host:port or unix:///path", ErrBadURL, raw)
+}
+
+// urlHint says what to write in place of what is no URL.
+func urlHint(raw string) string {
+	if address, zone, ok := strings.Cut(raw, "%"); ok && strings.HasPrefix(raw, "tcp://[") && !strings.HasPrefix(zone, "25") {
+		return fmt.Sprintf("the zone of an address stands after %%25: write %s%%25%s", address, zone)
+	}
+	return "write tcp://host:port or unix:///path"
 }
 
 func newID() (id proto.ID) {

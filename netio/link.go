@@ -18,6 +18,7 @@ import (
 // more than twice what is there.
 type link struct {
 	deaf  atomic.Bool // what arrives is dropped: nothing is handled any more
+	mute  atomic.Bool // the peer was silent for too long
 	turns bool        // an event loop reads it: what arrives is handled in turns; set by open
 
 	in   *session.Buffer // bytes that have arrived and are not consumed; nil: none; the reader's

@@ -3,11 +3,15 @@ package netio
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"shoal/proto"
 )
+
+// errSilent is why a connection was given up that heartbeats found out.
+var errSilent = errors.New("the gateway is silent")
 
 // heartbeat pings where nothing has come or gone for a while, since the gateway closes a connection from which nothing
 // comes, and closes one that has stayed silent. Streams that wait for credit do not keep it from that: pings travel ahead of
@@ -23,6 +27,7 @@ func (l *swarmLane) heartbeat(now int64) {
 	silent := now - max(lastRead, k.lastTaken.Load()) // what it takes slowly is a sign of life, and answers come behind it
 	if silent > 3*every && k.writingSince.Load() == 0 || k.stalled(now, time.Duration(3*every)) {
 		l.swarm.log.Warn("gateway is silent", "url", l.swarm.url, "lane", l.index, "for", time.Duration(silent))
+		k.mute.Store(true)
 		k.close()
 		return
 	}

@@ -113,6 +113,9 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 		l.happened(ConnectionNew, nil)
 	}
 	err := k.readLoop(l)
+	if k.mute.Load() {
+		err = errSilent
+	}
 	l.state.Store(int32(laneConnecting))
 	if bye, ok := goodbyeFor(err); ok && !isGoodbye(err) {
 		l.part(k, bye)

@@ -13,10 +13,15 @@ type clientCommand struct {
 	Gateway     []string      `help:"The gateway's address, tcp://host:port or unix:///path; default ${default_url}." env:"SHOAL_GATEWAY" placeholder:"URL" sep:"none"`
 	Connections int           `help:"Connections to keep to the gateway; default ${default}." default:"4" placeholder:"N"`
 	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet, such as 30s." default:"0s"`
+	Heartbeat   time.Duration `help:"Ask a silent gateway for a sign of life so often; after three times in vain the connection is lost. Default: ${default}." default:"5s" placeholder:"TIME"`
+	GiveUp      time.Duration `help:"How long a gateway that was lost is tried again before what it had under way counts as lost. Default: ${default}, at least --wait." default:"60s" placeholder:"TIME"`
 	Compress    string        `help:"Compress what is sent where it shrinks: ${enum}; auto: files, unless the gateway is on this machine." enum:"auto,none,s2,zstd" default:"auto"`
 	Quiet       bool          `short:"q" help:"No progress and no closing counts on standard error."`
 	Verbose     bool          `short:"v" help:"Say on standard error what happens to the connections."`
+	Raw         bool          `help:"Write what comes to a terminal as it is, also what terminals obey. Elsewhere it always is."`
 	Stats       time.Duration `help:"Say on standard error how far the work is, so often, where that is no terminal, such as 30s. Default: never; 5s for files." placeholder:"TIME"`
+
+	calm bool // nothing is said when the gateway is lost: it was asked to end
 
 	Exec   execCommand   `cmd:"" help:"Run a command on each of many targets, and print the answers as they come."`
 	Run    runCommand    `cmd:"" help:"Run a file of tasks, host:command a line, and print each answer as it comes."`
@@ -53,6 +58,9 @@ func (c *clientCommand) check() error {
 	if c.Wait < 0 {
 		return usage("--wait %v: it cannot be negative", c.Wait)
 	}
+	if c.Heartbeat <= 0 || c.GiveUp <= 0 {
+		return usage("--heartbeat and --give-up have to be positive times like 5s")
+	}
 	if c.Stats < 0 {
 		return usage("--stats %v: it cannot be negative", c.Stats)
 	}
@@ -87,11 +95,21 @@ func addressHint(args []string) string {
 	return ""
 }
 
+// dialTimeout is how long one try to connect may take.
+const dialTimeout = 5 * time.Second
+
 // dial connects to the gateway at url.
 func (c *clientCommand) dial(ctx context.Context, p *process, url string, config netio.SwarmConfig) (*netio.Swarm, error) {
 	config.Connections, config.Wait, config.Compress = c.Connections, c.Wait, compressions[c.Compress]
+	config.Heartbeat, config.GiveUp, config.DialTimeout = c.Heartbeat, c.GiveUp, min(dialTimeout, c.GiveUp)
+	if c.Raw {
+		p.stdout.raw()
+	}
 	if c.Verbose {
 		config.Logger = newLogger(p.stderr, "info", "text")
+	}
+	if config.OnConnection == nil && !c.Quiet && !c.calm {
+		config.OnConnection = c.outage(func(line string) { sayLine(p.stderr, line) }).happened
 	}
 	s, err := netio.Dial(ctx, url, &config)
 	switch {

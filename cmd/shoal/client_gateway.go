@@ -40,7 +40,7 @@ func (c *listCommand) Run(p *process, client *clientCommand) error {
 				}
 				fmt.Fprintf(out, "%s\n", line)
 			} else {
-				fmt.Fprintf(out, "%s\t%s\t%s\n", info.Name, info.Shape, info.Description)
+				fmt.Fprintf(out, "%s\t%s\t%s\n", visible(info.Name), info.Shape, visible(info.Description))
 			}
 		}
 		return out.Flush()
@@ -82,7 +82,7 @@ func (c *pingCommand) Run(p *process, client *clientCommand) error {
 			for _, pong := range s.Ping(ctx, []byte(c.Message)) {
 				if pong.Err != nil {
 					lost++
-					if _, err := fmt.Fprintf(p.stdout, "connection %d: %v\n", pong.Connection, pong.Err); err != nil {
+					if _, err := fmt.Fprintf(p.stdout, "connection %d: %s\n", pong.Connection, visible(pong.Err.Error())); err != nil {
 						return err
 					}
 					continue
@@ -120,5 +120,6 @@ The gateway drains and ends, where it was started with --allow-stop.`
 
 // Run stops the gateway.
 func (c *stopCommand) Run(p *process, client *clientCommand) error {
+	client.calm = true
 	return client.session(p, 1, func(ctx context.Context, s *netio.Swarm) error { return s.StopGateway(ctx) })
 }

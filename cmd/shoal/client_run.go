@@ -65,11 +65,11 @@ func (c *runCommand) Run(p *process, client *clientCommand) error {
 		return err
 	}
 	defer s.Close()
-	batch := 1
+	most := 1
 	if r.feed.input.all {
-		batch = 16
+		most = 16
 	}
-	return r.run(p.ctx, s, c.Subroutine, c.options(orElse(c.Batch, batch)))
+	return r.run(p.ctx, s, c.Subroutine, c.options(), c.Batch, most)
 }
 
 func (c *runCommand) check(client *clientCommand) error {
@@ -149,5 +149,5 @@ func (c *mapCommand) Run(p *process, client *clientCommand) error {
 		return err
 	}
 	defer s.Close()
-	return r.run(p.ctx, s, c.Name, c.options(orElse(c.Batch, 1)))
+	return r.run(p.ctx, s, c.Name, c.options(), c.Batch, 1)
 }

@@ -56,7 +56,7 @@ func (c *runCommand) runVia(p *process, client *clientCommand) error {
 		return err
 	}
 	defer feed.close()
-	options := c.options(1)
+	options := c.options()
 	options.Timeout = 0 // the runner's own keeps what has come until then
 	work := execWork{via: c.Via, log: feed.log, prior: feed.before, err: feed.failed, options: options, output: c.Output}
 	if c.Failed != nil {

@@ -239,7 +239,7 @@ func (r *scanReport) status(s probe.Status) { r.last = s }
 func (r *scanReport) resumed(client *clientCommand) func(error) {
 	return func(err error) {
 		if client.Verbose {
-			fmt.Fprintf(r.p.stderr, "the scan goes on: %v\n", err)
+			fmt.Fprintf(r.p.stderr, "the scan goes on: %s\n", visible(err.Error()))
 		}
 	}
 }

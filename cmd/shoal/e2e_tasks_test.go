@@ -6,7 +6,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -321,6 +323,50 @@ func TestInterruptAfterGatewayDied(t *testing.T) {
 	}
 	if data, err := os.ReadFile(log); err != nil || strings.Count(string(data), `"status":"lost"`) != 20 {
 		t.Errorf("%v: %s", err, data)
+	}
+}
+
+// A gateway that stands still is found out as fast as the command line says, and while it does one line says so.
+func TestSilentGatewayIsNamed(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "--table", file(t, "a:x:1:600\n"))
+	r := start(t, nil, "client", "--connections", "1", "--heartbeat", "50ms", "--give-up", "1s", "--gateway", g.urls[0], "call", "table", "a:x")
+	g.held(t, 1)
+	g.signal(syscall.SIGSTOP)
+	if status := r.wait(); status != exitUnknown {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(r.stderr.String(), "lost (the gateway is silent): trying again for 1s") {
+		t.Error(r.stderr.String())
+	}
+	g.signal(syscall.SIGCONT)
+}
+
+// When a gateway dies, no more tasks are in doubt than it could begin soon; what it never had is said to be that, and runs
+// with --resume.
+func TestLittleIsInDoubt(t *testing.T) {
+	t.Parallel()
+	const workers, n = 4, 200
+	g := serve(t, "--table", file(t, "a:x:1:600\nb:x:1:0\n"), "--workers", strconv.Itoa(workers))
+	log := filepath.Join(t.TempDir(), "log")
+	tasks := file(t, "b:x\n"+strings.Repeat("a:x\n", n))
+	r := start(t, nil, "client", "--give-up", "100ms", "--gateway", g.urls[0], "run", tasks, "--job-log", log)
+	eventually(t, "the first answer", func() bool { return strings.Contains(r.stdout.String(), "b:x\tok") })
+	g.signal(os.Kill)
+	if status := r.wait(); status != exitUnreachable {
+		t.Errorf("status %d: %s", status, r.stderr.String())
+	}
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := strings.Count(string(data), `"status":"lost"`)
+	if lost > 3*workers {
+		t.Errorf("%d lost: %s", lost, r.stderr.String())
+	}
+	o := shoal(t, "", "client", "run", "--embedded", "--table", file(t, "a:x:1:0\nb:x:1:0\n"), tasks, "--job-log", log, "--resume")
+	if ran := strings.Count(o.stdout, "\tok\t"); ran != n-lost {
+		t.Errorf("status %d, %d lost, %d ran: %s", o.status, lost, ran, o.stderr)
 	}
 }
 

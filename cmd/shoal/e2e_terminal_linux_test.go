@@ -144,3 +144,23 @@ func TestCalmTerminal(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a gateway answers, a terminal obeys none of it, but where that is asked for.
+func TestTerminalObeysNoPeer(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "--table", file(t, "h:c:\x1b]0;title\a\xc2\x9b31m:0\n"))
+	for _, args := range []string{"call table h:c", "map table", "map table --output csv", "map table --output jsonl", "--raw call table h:c"} {
+		tty, out := openTerminal(t)
+		r := start(t, func(cmd *exec.Cmd) {
+			cmd.Stdout, cmd.Stderr, cmd.Stdin = tty, tty, strings.NewReader("h:c\n")
+		}, append([]string{"client", "-q", "--gateway", g.urls[0]}, strings.Fields(args)...)...)
+		if status := r.wait(); status != exitOK {
+			t.Errorf("%s: status %d, %q", args, status, out.String())
+		}
+		eventually(t, "the terminal shows the answer", func() bool { return strings.Contains(out.String(), "31m") })
+		raw := strings.ContainsAny(out.String(), "\x1b\a\u009b")
+		if wanted := strings.HasPrefix(args, "--raw"); raw != wanted {
+			t.Errorf("%s: %q", args, out.String())
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"strings"
 
 	"shoal/netio"
 	"shoal/netio/lines"
@@ -75,7 +76,7 @@ func exitStatus(err error, stderr io.Writer) int {
 	if err == nil || hadEnough(err) {
 		return exitOK
 	}
-	if text := err.Error(); text != "" {
+	if text := errorLines(err); text != "" {
 		fmt.Fprintln(stderr, "shoal:", text)
 	}
 	if exit, ok := errors.AsType[*exitError](err); ok {
@@ -94,6 +95,20 @@ func exitStatus(err error, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitInternal
+}
+
+// errorLines is the text of an error, of which a peer may have written some: only where lines of a file are refused it has
+// several lines.
+func errorLines(err error) string {
+	text := err.Error()
+	if !errors.Is(err, lines.ErrBadFile) {
+		return visible(text)
+	}
+	all := strings.Split(text, "\n")
+	for i := range all {
+		all[i] = visible(all[i])
+	}
+	return strings.Join(all, "\n")
 }
 
 // statusExit returns the exit status for a task's status.

@@ -115,7 +115,7 @@ const statusUnwritten = "unwritten"
 func runsAgain(status string, failed bool) bool {
 	switch status {
 	case netio.StatusBusy.String(), netio.StatusDraining.String(), netio.StatusCanceled.String(),
-		netio.StatusUnknownSubroutine.String(), netio.StatusNotAllowed.String(), statusUnwritten:
+		netio.StatusUnknownSubroutine.String(), netio.StatusNotAllowed.String(), statusUnreachable, statusUnwritten:
 		return true
 	case statusOK:
 		return false

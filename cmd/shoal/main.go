@@ -83,7 +83,11 @@ func run(args []string, stdout, stderr *os.File) int {
 	ctx, stop := p.interrupt.watch(context.Background())
 	defer stop()
 	p.ctx = ctx
-	return exitStatus(k.Run(p), stderr)
+	err = k.Run(p)
+	if closed := p.stdout.close(); err == nil {
+		err = closed
+	}
+	return exitStatus(err, stderr)
 }
 
 // versionText names the version, and the commit where the build knows it.

@@ -53,8 +53,8 @@ func (f *mapFlags) check(batch *int) error {
 	return checkTimeout(f.Timeout)
 }
 
-func (f *mapFlags) options(batch int) netio.MapOptions {
-	o := netio.MapOptions{Batch: batch, Ordered: f.KeepOrder, Timeout: f.Timeout, InFlight: f.InFlight,
+func (f *mapFlags) options() netio.MapOptions {
+	o := netio.MapOptions{Ordered: f.KeepOrder, Timeout: f.Timeout, InFlight: f.InFlight,
 		OnRestart: netio.RestartReport, Retries: f.Retries, RetryFailed: f.RetryFailed}
 	if f.OnRestart == "retry" {
 		o.OnRestart = netio.RestartRetry

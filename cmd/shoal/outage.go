@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -18,6 +20,19 @@ type outage struct {
 	mu   sync.Mutex // guards what follows
 	up   int        // connections
 	lost bool
+}
+
+// outage makes one for the gateway of the command line.
+func (c *clientCommand) outage(say func(line string)) *outage {
+	return &outage{say: say, url: c.url(), giveUp: max(c.GiveUp, c.Wait)}
+}
+
+// sayLine prints a line that stays, also where a line of progress may stand.
+func sayLine(w *os.File, line string) {
+	if mayDraw(w) {
+		_, _ = io.WriteString(w, eraseLine)
+	}
+	_, _ = io.WriteString(w, visible(line)+"\n")
 }
 
 func (o *outage) happened(e netio.ConnectionEvent) {

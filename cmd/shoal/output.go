@@ -38,7 +38,7 @@ type record struct {
 //	task        string  the line of the commands file, as written
 //	id          number  the id of the task in this run
 //	status      string  ok, failed, panicked, timeout, canceled, busy, draining, unknown_subroutine, unknown_task, lost,
-//	                    not_allowed
+//	                    not_allowed, unreachable (no gateway took it: it did not run)
 //	response    string  what the task answered; "" when the status is not ok
 //	error       string  what went wrong; "" when the status is ok
 //	elapsed_ms  number  milliseconds from sending to the answer, with three decimals

@@ -270,10 +270,6 @@ func TestResultWriterSmallWrites(t *testing.T) {
 	}
 }
 
-type writerFunc func(b []byte) (int, error)
-
-func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
 func TestSummary(t *testing.T) {
 	for _, c := range []struct {
 		name, results string // status or status=response, with how often

@@ -50,15 +50,12 @@ func (r *report) close() {
 
 // swarmConfig is what the swarm of a report is told: to say so when no connection is left, and what happens next.
 func (r *report) swarmConfig() netio.SwarmConfig {
-	o := outage{say: r.progress.note, url: r.client.url(), giveUp: max(giveUp, r.client.Wait)}
+	o := r.client.outage(r.progress.note)
 	if r.quiet {
 		o.say = func(string) {}
 	}
-	return netio.SwarmConfig{GiveUp: o.giveUp, OnConnection: o.happened}
+	return netio.SwarmConfig{OnConnection: o.happened}
 }
-
-// giveUp is how long a gateway may be away.
-const giveUp = 60 * time.Second
 
 // resultBytes bounds the answers that have come and are not printed yet.
 const resultBytes = 4 << 20
@@ -66,31 +63,40 @@ const resultBytes = 4 << 20
 // patience is how long an interrupted client waits for the gateway to confirm what it cancelled.
 const patience = 3 * time.Second
 
-// run maps a subroutine over the tasks, reports the results, and returns the command's outcome.
-func (r *report) run(ctx context.Context, s *netio.Swarm, name string, o netio.MapOptions) error {
+// run maps a subroutine over the tasks, reports the results, and returns the command's outcome. Without a batch of the
+// user's, most is the most tasks to a frame.
+func (r *report) run(ctx context.Context, s *netio.Swarm, name string, o netio.MapOptions, batch *int, most int) error {
 	hurry := func() { _ = s.Close() }
 	r.p.interrupt.hurry.Store(&hurry)
 	r.started = time.Now()
 	o.Bytes = resultBytes
-	if o.InFlight == 0 {
-		o.InFlight = r.inFlight(ctx, s, o)
+	if o.Batch = orElse(batch, most); o.InFlight == 0 {
+		workers := gatewayWorkers(ctx, s)
+		o.Batch = orElse(batch, min(most, workers))
+		o.InFlight = inFlight(workers, o)
 	}
 	return r.end(ctx, r.mapped(ctx, s, name, o))
 }
 
-// inFlight is how many tasks may be under way: what the gateway's workers can use. A task with a timeout should not wait there
-// for a worker, since that would count.
-func (r *report) inFlight(ctx context.Context, s *netio.Swarm, o netio.MapOptions) int {
+// gatewayWorkers is how many tasks the gateway runs at once.
+func gatewayWorkers(ctx context.Context, s *netio.Swarm) int {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	workers, err := s.GatewayWorkers(ctx)
 	if err != nil || workers <= 0 {
-		workers = 1024 // the default of a server; it is too busy to say, or of another release
+		return 1024 // the default of a server; it is too busy to say, or of another release
 	}
+	return workers
+}
+
+// inFlight is how many tasks may be under way: what the gateway's workers can use, and a little more, so that no worker waits
+// for the client. A task with a timeout should not wait there for a worker, since that would count; and what has not begun
+// is lost too when the gateway dies.
+func inFlight(workers int, o netio.MapOptions) int {
 	if o.Timeout > 0 {
 		return workers + o.Batch - 1
 	}
-	return max(2*workers, 256) + o.Batch
+	return 3 * workers
 }
 
 // askTime is how long a gateway may take to say how many workers it has.
@@ -119,6 +125,9 @@ func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, o neti
 			}
 		}
 		done++
+		if rec.Status == statusUnreachable {
+			r.feed.input.stop() // what is left would only end likewise
+		}
 		r.summary.add(&rec)
 		if err := r.write(t, &rec, result.More); err != nil {
 			cancel()
@@ -135,6 +144,9 @@ func (r *report) record(t task, result *netio.Result, err error) record {
 	rec.Host, rec.Command = r.feed.input.format.split(t.key)
 	if err != nil {
 		rec.Error = errorText(err)
+		if errors.Is(err, netio.ErrUnreachable) {
+			rec.Status = statusUnreachable
+		}
 	}
 	return rec
 }

@@ -21,6 +21,9 @@ type statusLine struct {
 	drawn string
 }
 
+// eraseLine takes away what stands in the line of the cursor.
+const eraseLine = "\r\x1b[K"
+
 // draw puts line in the place of what was drawn; an empty one takes it away.
 func (l *statusLine) draw(line string) {
 	l.mu.Lock()
@@ -33,13 +36,13 @@ func (l *statusLine) drawLocked(line string) {
 		return
 	}
 	l.drawn = line
-	const eraseLine = "\r\x1b[K"
 	// An error here means that the terminal has gone; the work goes on without it.
 	_, _ = io.WriteString(l.w, eraseLine+line)
 }
 
-// note prints a line that stays.
+// note prints a line that stays. A peer may have written some of it.
 func (l *statusLine) note(line string) {
+	line = visible(line)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.drawLocked("")

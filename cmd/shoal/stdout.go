@@ -17,6 +17,7 @@ type output struct {
 	giveUp atomic.Pointer[chan struct{}] // nil: a write may wait for ever
 	err    error                         // why nothing can be written at all
 	mode   fs.FileMode
+	shown  *visibleWriter // in front of a terminal; nil: bytes are written as they are
 }
 
 type outputError struct{ err error }
@@ -35,6 +36,9 @@ func newOutput(f *os.File) *output {
 		return o
 	}
 	o.mode = info.Mode()
+	if isTerminal(f) {
+		o.shown = &visibleWriter{w: writerFunc(o.write)}
+	}
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	switch {
 	case err != nil:
@@ -91,7 +95,30 @@ func (o *output) atomicWrite() int {
 	return 0
 }
 
+// raw lets a terminal have all bytes as they are.
+func (o *output) raw() { o.shown = nil }
+
+// Write writes b as it is, but on a terminal what a terminal would obey in it is made visible.
 func (o *output) Write(b []byte) (int, error) {
+	if o.shown != nil {
+		return o.shown.Write(b)
+	}
+	return o.write(b)
+}
+
+// close writes the rest of a rune that was cut off.
+func (o *output) close() error {
+	if o.shown == nil {
+		return nil
+	}
+	return o.shown.close()
+}
+
+type writerFunc func(b []byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func (o *output) write(b []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}

@@ -15,7 +15,10 @@ const statusOK = "ok"
 
 // statusOrder is how the closing line lists them; a status beyond these counts as "other".
 var statusOrder = [...]string{statusOK, "failed", "panicked", "timeout", "canceled", "busy", "draining",
-	"unknown_subroutine", "unknown_task", "lost", "not_allowed", "other"}
+	"unknown_subroutine", "unknown_task", "lost", "not_allowed", statusUnreachable, "other"}
+
+// statusUnreachable is that of a task that no gateway took: it did not run.
+const statusUnreachable = "unreachable"
 
 // summary counts results for the closing line. Useful at zero; one goroutine owns it.
 type summary struct {
@@ -50,6 +53,8 @@ func exitOf(status string) int {
 		return exitOK
 	case "timeout", "lost":
 		return exitUnknown
+	case statusUnreachable:
+		return exitUnreachable
 	}
 	return exitFailed
 }
@@ -102,8 +107,8 @@ func (s *summary) write(w io.Writer) error {
 	return err
 }
 
-// exitCode is that of the process when nothing else went wrong: 0 when every task of the whole job is ok, 4 when some timed
-// out or were lost, else 3.
+// exitCode is that of the process when nothing else went wrong: 0 when every task of the whole job is ok, 5 when no gateway took
+// some, 4 when some timed out or were lost, else 3.
 func (s *summary) exitCode() int {
 	code := s.before.exit
 	for i, status := range statusOrder {
