@@ -105,7 +105,7 @@ func (c *floorCalls) run(d time.Duration) *work {
 		running.Go(func() {
 			cc, id := c.conns[i%len(c.conns)], uint32(i/len(c.conns))
 			cursor, last := workload.NewCursor(c.keys, i), time.Now()
-			for !stop.Load() {
+			for first := true; first || !stop.Load(); first = false {
 				if answer := cc.call(id, cursor.Next()); answer[0] != workload.KeyStart {
 					c.b.Error(workload.ErrWrongAnswer)
 					return

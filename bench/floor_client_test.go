@@ -104,10 +104,10 @@ func (c *floorClient) ended(fc *floorConn, err error) {
 // lastID is that of the frame after which a round is over: the server answers in order.
 const lastID = ^uint32(0)
 
-// write sends a task for each free id, until told to stop.
+// write sends a task for each free id, once at least, until told to stop.
 func (fc *floorConn) write() error {
 	var ids []uint32
-	for !fc.stop.Load() {
+	for first := true; first || !fc.stop.Load(); first = false {
 		fc.mu.Lock()
 		ids, fc.free = fc.free, ids[:0]
 		fc.mu.Unlock()

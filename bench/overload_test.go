@@ -42,7 +42,7 @@ func overloaded(b *testing.B, inflight int, timeout, round time.Duration) (r ove
 	defer sw.Close()
 	end := time.Now().Add(round)
 	items := func(yield func([]byte) bool) {
-		for body := make([]byte, 64); time.Now().Before(end) && yield(body); {
+		for body, first := make([]byte, 64), true; (first || time.Now().Before(end)) && yield(body); first = false {
 		}
 	}
 	begun, ok := time.Now(), 0

@@ -47,7 +47,7 @@ func calls(b *testing.B, sw *netio.Swarm, keys []byte, callers int) func(d time.
 		for i := range hists {
 			running.Go(func() {
 				cursor, last := workload.NewCursor(keys, i), time.Now()
-				for !stop.Load() {
+				for first := true; first || !stop.Load(); first = false {
 					answer, err := sw.Call(b.Context(), tableName, cursor.Next())
 					if err == nil && (len(answer) != workload.AnswerSize || answer[0] != workload.KeyStart) {
 						err = workload.ErrWrongAnswer
@@ -93,10 +93,10 @@ func mapped(b *testing.B, sw *netio.Swarm, name string, keys []byte, o netio.Map
 	}
 }
 
-// keysUntil yields keys until told to stop.
+// keysUntil yields keys, one at least, until told to stop.
 func keysUntil(keys []byte, stop *atomic.Bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for c := workload.NewCursor(keys, 0); !stop.Load() && yield(c.Next()); {
+		for c, first := workload.NewCursor(keys, 0), true; (first || !stop.Load()) && yield(c.Next()); first = false {
 		}
 	}
 }

@@ -76,7 +76,7 @@ func readFloorFeeds(b *testing.B, address string, conns int, stop *atomic.Bool) 
 			defer conn.Close()
 			r, body, n := bufio.NewReaderSize(conn, floorBuffer), make([]byte, chunkSize), int64(0)
 			var header [4]byte
-			for !stop.Load() {
+			for first := true; first || !stop.Load(); first = false {
 				_, err := io.ReadFull(r, header[:])
 				if err == nil && binary.LittleEndian.Uint32(header[:]) != chunkSize {
 					err = errWrongChunk

@@ -277,29 +277,35 @@ func TestFilesWithoutRights(t *testing.T) {
 	}
 }
 
-// interrupted runs a transfer slowly and calls cut when some of it has arrived in dir.
-func interrupted(t *testing.T, g *gateway, dir string, cut func(r *running), args ...string) *running {
+// interrupted runs a transfer and calls cut when some of it has arrived in dir: no more than that has passed the valve, which
+// stays closed. It returns how many of the small files were there.
+func interrupted(t *testing.T, g *gateway, dir string, cut func(r *running), args ...string) (r *running, v *valve, done int) {
 	t.Helper()
-	r := start(t, nil, append([]string{"client", "--gateway", g.urls[0]}, append(args, "--bwlimit", "12M")...)...)
+	v = newValve(t, g.urls[0])
+	r = start(t, nil, append([]string{"client", "--gateway", v.url}, args...)...)
 	eventually(t, "a part has arrived", func() bool {
-		done := 0
+		done = 0
 		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(p, ".log") {
 				done++
 			}
 			return nil
 		})
-		large := false
+		large := int64(0)
 		for _, p := range temps(dir) {
 			var info syscall.Stat_t // ranges are written at once: what counts is what is there, not where it ends
-			if err := syscall.Stat(p, &info); err == nil && info.Blocks*512 > 9<<20 {
-				large = true
+			if err := syscall.Stat(p, &info); err == nil {
+				large = max(large, info.Blocks*512)
 			}
 		}
-		return done > 100 && large
+		if large > 9<<20 && done > 100 || large > 24<<20 { // of 33 MiB
+			return true
+		}
+		v.allow(1 << 20)
+		return false
 	})
 	cut(r)
-	return r
+	return r, v, done
 }
 
 // Ctrl+C leaves nothing temporary; a killed client and a killed gateway leave what the next run goes on with.
@@ -317,7 +323,7 @@ func TestFilesCutShort(t *testing.T) {
 				}
 				serveIt := func() *gateway { return serve(t, "--root", root, "--writable", "--listen", listen) }
 				g := serveIt()
-				r := interrupted(t, g, to, func(r *running) {
+				r, v, done := interrupted(t, g, to, func(r *running) {
 					switch how {
 					case "interrupt":
 						r.signal(os.Interrupt)
@@ -330,6 +336,8 @@ func TestFilesCutShort(t *testing.T) {
 				}, args...)
 				switch how {
 				case "interrupt":
+					v.trickle(r.ended)
+					v.openUp() // what it said last may not have passed yet
 					if status := r.wait(); status != exitInterrupted {
 						t.Errorf("status %d", status)
 					}
@@ -337,6 +345,7 @@ func TestFilesCutShort(t *testing.T) {
 				case "kill client":
 					<-r.ended
 				default: // the client is patient: the gateway comes back, and it goes on
+					v.openUp()
 					g = serveIt()
 					if status := r.wait(); status != exitOK && status != exitUnknown {
 						t.Errorf("status %d: %s", status, r.stderr.String())
@@ -345,8 +354,8 @@ func TestFilesCutShort(t *testing.T) {
 				o := g.client(t, "", append(args, "--output", "jsonl")...).want(t, exitOK)
 				sameTrees(t, to, from)
 				kept := bytes.Count([]byte(o.stdout), []byte(`"kept"`))
-				if kept < 100 {
-					t.Errorf("only %d files were not sent again", kept)
+				if kept < done {
+					t.Errorf("only %d files were not sent again, %d were there", kept, done)
 				}
 				if how == "kill client" && !strings.Contains(o.stderr, "MiB in") {
 					t.Errorf("%q", o.stderr)
