@@ -60,7 +60,8 @@
 //
 // # Limits
 //
-// Frame, window of unanswered tasks, their bytes, streams, stream credit, bytes kept unacknowledged, connections and
+// Frame, window of unanswered tasks, their bytes, streams, stream credit (of each stream, and where it is set of all of a
+// connection), bytes kept unacknowledged, connections and
 // sessions, workers, all timeouts: fields of [GatewayConfig] and [SwarmConfig], each with its default. At a limit of the
 // window or the outbox callers wait; at the others they get one of the errors below; a peer that breaks one is cut off.
 // A session without a connection is kept for GatewayConfig.SessionTimeout; what it keeps is bounded by Window and

@@ -32,6 +32,9 @@ type GatewayConfig struct {
 	Streams      int   // open streams of one connection, and aborted ones whose subroutine has not returned; default 4096
 	MaxStreams   int   // the same of all; default 65536
 	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 512 KiB
+	// ConnectionCredit is the same of all streams of one connection together. Where it is short, streams that are not read hold up
+	// the others of their client. Default: no such bound.
+	ConnectionCredit int
 
 	HandshakeTimeout time.Duration // for the first frame of a connection; default 10 s
 	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s

@@ -95,6 +95,7 @@ func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
 		return nil, g.goodbyeFull(fmt.Sprintf("%v (%d)", errHandlersFull, g.config.MaxHandlers))
 	}
 	h := &handler{gateway: g, session: key, resumable: resumable, begun: hello.Clock, helloClock: hello.Clock}
+	h.shared.Offer(g.config.ConnectionCredit)
 	h.lane.init(h, g.config.FrameLimit, g.config.SendBuffer, !resumable)
 	h.timers = &g.timers[g.nextTimers%len(g.timers)]
 	g.nextTimers++
@@ -178,6 +179,9 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 			welcome.Extensions = []proto.Extension{{Type: proto.ExtensionKey, Value: h.key}}
 		}
 	}
+	if g.config.ConnectionCredit > 0 {
+		welcome.Extensions = append(welcome.Extensions, proto.CreditExtension(uint32(g.config.ConnectionCredit)))
+	}
 	received := hello.Received
 	if !resumed {
 		received = 0
@@ -188,6 +192,7 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 	possible := h.out.CanRewind(received)
 	if !resumed {
 		h.chunkCredit = int(hello.StreamCredit)
+		h.shared.Begin(hello.LaneCredit())
 		h.out.SetPeer(int(min(hello.FrameLimit, maxFrameLimit)), agreed(g.config.Compress, h.features))
 	}
 	h.mu.Unlock()

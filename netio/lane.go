@@ -28,18 +28,20 @@ type lane struct {
 	recvMu sync.Mutex      // held while received bytes are handled; taken before mu
 	in     session.Inbound // guarded by recvMu
 
-	mu       sync.Mutex // guards what follows
-	link     *link      // nil: no connection now
-	out      session.Outbox
-	flushing bool
-	flushed  sync.Cond // signalled when flushing becomes false
-	closed   bool
-	maxKept  int                // above so many unacknowledged bytes, new work waits
-	streams  map[uint32]*stream // open ones, by id
-	windows  session.Windows    // of these
-	spaceFor []*stream          // streams that wait for space in the outbox
-	full     bool               // the owner was told that the lane is full
-	pieces   [][]byte           // the flusher's scratch
+	mu        sync.Mutex // guards what follows
+	link      *link      // nil: no connection now
+	out       session.Outbox
+	flushing  bool
+	flushed   sync.Cond // signalled when flushing becomes false
+	closed    bool
+	maxKept   int                // above so many unacknowledged bytes, new work waits
+	streams   map[uint32]*stream // open ones, by id
+	windows   session.Windows    // of these
+	shared    session.Shared     // credit of all of them together
+	creditFor []*stream          // streams that wait for that
+	spaceFor  []*stream          // streams that wait for space in the outbox
+	full      bool               // the owner was told that the lane is full
+	pieces    [][]byte           // the flusher's scratch
 
 	lastRead atomic.Int64 // when bytes last arrived, as monotonic() has it
 	lastSent atomic.Int64 // when the last write ended

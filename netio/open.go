@@ -206,6 +206,7 @@ func (l *swarmLane) loseStreams(cause error) {
 		err = fmt.Errorf("%w: swarm %w", ErrCanceled, ErrClosed)
 	}
 	for _, s := range l.streams {
+		s.arrivedCost.Store(0) // there is nobody to give the credit to
 		s.close(&StreamError{Subroutine: s.name, Err: err, Progress: s.soFar()})
 	}
 	l.freeStreams, l.nextStream = nil, 0

@@ -45,9 +45,10 @@ type stream struct {
 	owed   int           // consumed, and not given back yet
 	waited bool          // there was nothing to consume since credit was last given back
 
-	last     atomic.Int64 // ident of the last chunk that Recv returned
-	received atomic.Int64 // chunks that it returned
-	dropped  atomic.Bool  // what has not been consumed is not wanted any more
+	last        atomic.Int64 // ident of the last chunk that Recv returned
+	received    atomic.Int64 // chunks that it returned
+	dropped     atomic.Bool  // what has not been consumed is not wanted any more
+	arrivedCost atomic.Int64 // of chunks that have arrived and still count against the lane's shared credit
 
 	// Guarded by lane.mu.
 	in        session.Inbox
@@ -136,14 +137,18 @@ func (s *stream) Send(ident int64, body []byte) error {
 			l.mu.Unlock()
 			return err
 		}
-		if s.credit.CanSend() && l.out.Unsent() < streamAhead && l.out.Unacknowledged() < l.maxKept {
+		if s.credit.CanSend() && l.shared.CanSend() && l.out.Unsent() < streamAhead && l.out.Unacknowledged() < l.maxKept {
 			s.append(ident, body)
 			l.mu.Unlock()
 			return nil
 		}
 		if s.credit.CanSend() && !s.queued {
 			s.queued = true
-			l.spaceFor = append(l.spaceFor, s)
+			if l.shared.CanSend() {
+				l.spaceFor = append(l.spaceFor, s)
+			} else {
+				l.creditFor = append(l.creditFor, s)
+			}
 		}
 		l.mu.Unlock()
 		select {
@@ -174,6 +179,7 @@ func (s *stream) cannotSend(size int) error {
 
 func (s *stream) append(ident int64, body []byte) {
 	s.credit.Sent(len(body))
+	s.lane.shared.Sent(len(body))
 	b := s.lane.out.Entry(proto.KindChunks, session.FrameKey{}, session.ChunkCost(len(body)), session.NoLimit)
 	b.B = proto.AppendChunk(b.B, proto.Chunk{Stream: s.id, Ident: ident, Body: body})
 	s.lane.appended()
@@ -248,6 +254,9 @@ const creditGrowth = 3
 // consumed gives credit back, half a window at a time. At the client the window grows while its reader has to wait for more,
 // since then it is the window, or the way, that holds the stream up. One that is not read keeps the window that it has.
 func (s *stream) consumed(cost int) {
+	if s.lane.shared.Bounds() {
+		s.consumedShared(int64(cost))
+	}
 	if s.owed += cost; s.owed < s.window/2 {
 		return
 	}
@@ -264,7 +273,58 @@ func (s *stream) consumed(cost int) {
 	l.appended()
 }
 
-// wakeSender is called by the lane, with mu held, when there is room in the outbox.
+// consumedShared gives the lane's shared credit back for a chunk that was consumed, unless that was done when the stream ended.
+func (s *stream) consumedShared(cost int64) {
+	for {
+		left := s.arrivedCost.Load()
+		if left == 0 {
+			return
+		}
+		cost = min(cost, left)
+		if s.arrivedCost.CompareAndSwap(left, left-cost) {
+			break
+		}
+	}
+	if l := s.lane; l.shared.Consumed(int(cost)) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.giveShared()
+	}
+}
+
+// dropShared gives the lane's shared credit back for everything that has arrived and was not consumed. The caller holds the
+// lane's mu.
+func (s *stream) dropShared() {
+	if cost := s.arrivedCost.Swap(0); cost > 0 && s.lane.shared.Consumed(int(cost)) {
+		s.lane.giveShared()
+	}
+}
+
+// giveShared gives shared credit back where there is enough of it. The caller holds mu.
+func (l *lane) giveShared() {
+	give := l.shared.Give()
+	if give == 0 {
+		return
+	}
+	b := l.out.Entry(proto.KindCredit, session.FrameKey{}, 8, session.NoLimit)
+	b.B = proto.AppendCredit(b.B, proto.WholeLane, give)
+	l.appended()
+}
+
+// gainedShared takes shared credit, and wakes those who wait for it. The caller holds mu.
+func (l *lane) gainedShared(bytes int) error {
+	if err := l.shared.Gained(bytes); err != nil {
+		return err
+	}
+	for i, s := range l.creditFor {
+		s.wakeSender()
+		l.creditFor[i] = nil
+	}
+	l.creditFor = l.creditFor[:0]
+	return nil
+}
+
+// wakeSender is called by the lane, with mu held, when there is room in the outbox, or shared credit.
 func (s *stream) wakeSender() {
 	s.queued = false
 	wake(s.sendWake)
@@ -314,10 +374,19 @@ func (l *lane) streamFrame(f *proto.Frame) error {
 // nextChunk handles the chunk at the start of src; one of a stream that is over is dropped.
 func (l *lane) nextChunk(src []byte) (rest []byte, err error) {
 	c, rest, err := proto.NextChunk(src)
-	if s := l.streams[c.Stream]; err == nil && s != nil {
-		err = s.arrived(c)
+	if err != nil {
+		return rest, err
 	}
-	return rest, err
+	if !l.shared.Arrived(len(c.Body)) {
+		return rest, fmt.Errorf("%w: chunk on stream %d without credit of its lane", proto.ErrMalformed, c.Stream)
+	}
+	if s := l.streams[c.Stream]; s != nil {
+		return rest, s.arrived(c)
+	}
+	if l.shared.Consumed(session.ChunkCost(len(c.Body))) {
+		l.giveShared()
+	}
+	return rest, nil
 }
 
 // nextCredit handles the credit at the start of src.
@@ -326,7 +395,7 @@ func (l *lane) nextCredit(src []byte) (rest []byte, err error) {
 	if s := l.streams[id]; err == nil && s != nil {
 		err = s.credited(int(bytes))
 	} else if err == nil && id == proto.WholeLane {
-		err = fmt.Errorf("%w: credit for a lane that has only that of its streams", proto.ErrMalformed)
+		err = l.gainedShared(int(bytes))
 	}
 	return rest, err
 }
@@ -336,9 +405,14 @@ func (s *stream) arrived(c proto.Chunk) error {
 	if s.peerEnded || !s.credit.Arrived(len(c.Body)) {
 		return fmt.Errorf("%w: chunk on stream %d without credit or after its end", proto.ErrMalformed, c.Stream)
 	}
+	if s.lane.shared.Bounds() {
+		s.arrivedCost.Add(int64(session.ChunkCost(len(c.Body))))
+	}
 	if s.err == nil {
 		s.in.Push(c.Ident, c.Body)
 		wake(s.recvWake)
+	} else {
+		s.dropShared()
 	}
 	return nil
 }
@@ -361,6 +435,7 @@ func (s *stream) credited(bytes int) error {
 func (s *stream) drop() {
 	s.dropped.Store(true)
 	s.in.Drop()
+	s.dropShared()
 }
 
 // close ends the stream at this end with its terminal state; err nil is a good end. The caller holds the lane's mu.
@@ -375,6 +450,7 @@ func (s *stream) close(err error) {
 	if err != nil && !s.client {
 		s.drop()
 	}
+	s.dropShared()
 	delete(s.lane.streams, s.id)
 	s.credit.Close(&s.lane.windows)
 	wake(s.recvWake)

@@ -32,6 +32,9 @@ type SwarmConfig struct {
 	FrameLimit   int // bytes of the largest frame taken; default 4 MiB
 	SendBuffer   int // unacknowledged bytes kept for one connection before callers wait; default 8 MiB
 	StreamCredit int // bytes that a subroutine may send on a stream before they are consumed, at first: see Stream; default 512 KiB
+	// ConnectionCredit is the same of all streams of one connection together. Where it is short, streams that are not read hold up
+	// the others. Default: no such bound.
+	ConnectionCredit int
 	// Compress is how what is sent is compressed where it shrinks and the gateway wants it. The gateway may compress too then,
 	// either way. Default none: compressed frames are neither sent nor taken.
 	Compress Compression
@@ -120,6 +123,7 @@ func newSwarm(url string, config *SwarmConfig) (*Swarm, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for i := range c.Connections {
 		l := &swarmLane{swarm: s, index: uint16(i), firstTry: make(chan error, 1)}
+		l.shared.Offer(c.ConnectionCredit)
 		l.lane.init(l, c.FrameLimit, c.SendBuffer, c.NoSession)
 		l.windows.SetLimit(creditGrowth * c.StreamCredit)
 		s.lanes = append(s.lanes, l)

@@ -90,6 +90,10 @@ func (l *swarmLane) serve(k *link, welcome proto.Welcome) error {
 		l.begun, l.key = l.helloClock, bytes.Clone(welcome.Key())
 		l.state.CompareAndSwap(int32(laneGone), int32(laneConnecting))
 		l.restart(fmt.Errorf("gateway does not know the session any more: %w", ErrLost), false)
+		l.mu.Lock()
+		l.shared.Begin(welcome.LaneCredit())
+		l.creditFor = nil
+		l.mu.Unlock()
 	}
 	l.welcomed = true
 	if !l.attach(k, welcome.Received, nil) {
@@ -200,7 +204,10 @@ func (l *swarmLane) handshake(conn net.Conn) (proto.Welcome, error) {
 		Lane: l.wireLane(), Resume: l.welcomed, Received: l.in.Received(), Clock: l.helloClock,
 	}
 	if len(c.Credential) > 0 {
-		hello.Extensions = []proto.Extension{{Type: proto.ExtensionCredential, Value: c.Credential}}
+		hello.Extensions = append(hello.Extensions, proto.Extension{Type: proto.ExtensionCredential, Value: c.Credential})
+	}
+	if c.ConnectionCredit > 0 {
+		hello.Extensions = append(hello.Extensions, proto.CreditExtension(uint32(c.ConnectionCredit)))
 	}
 	if l.key != nil {
 		hello.Prove(l.key, l.begun)

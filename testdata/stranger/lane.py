@@ -25,6 +25,7 @@ class Lane:
         self.told = 0
         self.control = collections.deque()
         self.begun = self.key = None
+        self.credit = None                  # what we may send on all streams together; None: no bound
         self.parts = None                   # kind, flags and payload of a frame that comes in parts
         self.clock_last = 0
         self.conn = None
@@ -160,6 +161,8 @@ class Lane:
                     self._forget()
                 self.begun, self.key = clock, key
                 self.parts = None
+                credit = dict(wl["extensions"]).get(w.EXT_CREDIT)
+                self.credit = credit and w.U32.unpack(credit)[0]
                 self.kept.clear()
                 self.base = self.total = self.pos = self.next = self.received = 0
                 self.w = wl
@@ -211,6 +214,9 @@ class Lane:
         self.kept.append(frame)
         self.total += len(frame)
         self.cond.notify_all()
+
+    def may_send(self):
+        return self.credit is None or self.credit > 0
 
     def _room(self):
         return self.total - self.base < self.KEEP
@@ -355,9 +361,14 @@ class Lane:
         elif kind == w.CREDIT:
             for sid, n in w.parse_credit(p):
                 s = self.streams.get(sid)
-                if s is None and sid != w.WHOLE_LANE:
+                if sid == w.WHOLE_LANE:
+                    if self.credit is None:
+                        raise w.Malformed("credit for the lane, which has none")
+                    self.credit += n
                     continue
-                if s is None or s.shape == w.SHAPE_STREAM:
+                if s is None:
+                    continue
+                if s.shape == w.SHAPE_STREAM:
                     raise w.Malformed("credit for stream %d" % sid)
                 s.credit_out += n
                 if s.credit_out > w.MAX_CREDIT:

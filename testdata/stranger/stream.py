@@ -46,11 +46,13 @@ class Stream:
     def write(self, data, ident=0, timeout=None):
         lane = self.lane
         with lane.cond:
-            if not lane.cond.wait_for(lambda: self.credit_out > 0 or self.status is not None or lane.dead, timeout):
+            if not lane.cond.wait_for(lambda: self.credit_out > 0 and lane.may_send() or self.status is not None or lane.dead, timeout):
                 raise TimeoutError("no credit")
             if self.status is not None or lane.dead:
                 return False
             self.credit_out -= len(data) + w.CHUNK_HEAD
+            if lane.credit is not None:
+                lane.credit -= len(data) + w.CHUNK_HEAD
             lane.put(w.frame(w.CHUNKS, w.chunks([(self.id, ident, data)])))
             return True
 
