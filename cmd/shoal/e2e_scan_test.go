@@ -236,3 +236,22 @@ func TestScanFewDescriptors(t *testing.T) {
 		t.Errorf("%s%s", r.stdout.String(), r.stderr.String())
 	}
 }
+
+// With no descriptor left for a probe the scan waits as long as it may, and then tells of each probe that it was not tried.
+func TestScanWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []string{"18", "20", "22", "24"} {
+		r := start(t, func(c *exec.Cmd) {
+			c.Args = append([]string{"sh", "-c", "ulimit -n " + limit + ` && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
+			c.Path = "/bin/sh"
+		}, "client", "scan", "--embedded", "127.78.8.0/26", "-p", "1-4", "--patience", "200ms")
+		status := r.wait()
+		if status == exitUnreachable || status == exitUsage {
+			continue // too few for the gateway itself
+		}
+		closed, notTried := strings.Count(r.stdout.String(), "\tclosed\t"), strings.Count(r.stdout.String(), "\tnot_tried\ttoo many open files")
+		if closed+notTried != 256 || (status == exitOK) != (notTried == 0) {
+			t.Errorf("ulimit -n %s: exit status %d, %d closed, %d not tried: %s", limit, status, closed, notTried, r.stderr.String())
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,40 +15,59 @@ import (
 
 // epollConnector makes non-blocking connections of the system and waits for all of them by one epoll. A probe costs no
 // goroutine, and on a fast way three system calls: socket, connect, close.
+//
+// The two descriptors that it needs itself are opened by the first start that gets them: until then each start fails for
+// want of descriptors, as it does for want of a socket, and the scan waits and tries again.
 type epollConnector struct {
-	epoll  int
-	event  int   // an eventfd, by which wake ends a wait
+	epoll  int   // -1: not open yet
 	fds    []int // by slot; -1: none
 	icmp   []bool
 	events []unix.EpollEvent
 	echo   uint16 // sequence of the next echo request
+
+	early chan struct{} // wakes a wait while there is no eventfd
+	mu    sync.Mutex    // guards event
+	event int           // an eventfd, by which wake ends a wait; -1: none
 }
 
 const wakeSlot = -1
 
 // newConnector returns the connector of this system.
-func newConnector() (connector, error) {
+func newConnector() connector {
+	return &epollConnector{epoll: -1, event: -1, events: make([]unix.EpollEvent, 256), early: make(chan struct{}, 1)}
+}
+
+// open opens what the connector itself needs, where that has not been done.
+func (c *epollConnector) open() error {
+	if c.epoll >= 0 {
+		return nil
+	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+		return os.NewSyscallError("epoll_create1", err)
 	}
 	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot})
-	}
 	if err != nil {
 		_ = unix.Close(epoll)
-		if event >= 0 {
-			_ = unix.Close(event)
-		}
-		return nil, os.NewSyscallError("eventfd", err)
+		return os.NewSyscallError("eventfd", err)
 	}
-	return &epollConnector{epoll: epoll, event: event, events: make([]unix.EpollEvent, 256)}, nil
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}); err != nil {
+		_, _ = unix.Close(epoll), unix.Close(event)
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	c.epoll = epoll
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.event = event
+	return nil
 }
 
 func (c *epollConnector) start(slot int, d door, to netip.Addr) (bool, error) {
 	for len(c.fds) <= slot {
 		c.fds, c.icmp = append(c.fds, -1), append(c.icmp, false)
+	}
+	if err := c.open(); err != nil {
+		return true, err
 	}
 	c.icmp[slot] = d == icmpDoor
 	address, family := sockaddr(to, d)
@@ -151,6 +171,10 @@ func sockaddr(to netip.Addr, d door) (unix.Sockaddr, int) {
 }
 
 func (c *epollConnector) wait(d time.Duration, ended func(slot int, err error)) {
+	if c.epoll < 0 {
+		c.waitEarly(d)
+		return
+	}
 	for {
 		n, err := unix.EpollWait(c.epoll, c.events, int(min((d+time.Millisecond-1)/time.Millisecond, time.Hour/time.Millisecond)))
 		if err != nil { // EINTR: the loop asks again
@@ -211,7 +235,26 @@ func (c *epollConnector) drop(slot int) {
 	c.fds[slot] = -1
 }
 
+// waitEarly is wait while nothing can have been started. A wake after it has looked is met by the eventfd, or next time.
+func (c *epollConnector) waitEarly(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.early:
+	case <-timer.C:
+	}
+}
+
 func (c *epollConnector) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.event < 0 {
+		select {
+		case c.early <- struct{}{}:
+		default:
+		}
+		return
+	}
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = unix.Write(c.event, one[:])
@@ -221,8 +264,14 @@ func (c *epollConnector) close() {
 	for slot := range c.fds {
 		c.drop(slot)
 	}
-	_ = unix.Close(c.event)
+	if c.epoll < 0 {
+		return
+	}
 	_ = unix.Close(c.epoll)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = unix.Close(c.event)
+	c.event = -1
 }
 
 // startEcho sends an echo request from a socket of its own, so that only the answer to it makes that readable.

@@ -11,8 +11,8 @@
 // A probe is answered open, closed, filtered (nothing came back), unreachable (a router or the routing table said so) or
 // not tried. The last is the answer where this machine lacks the means: descriptors, ports, memory, rights. Such a local
 // error is never told as an answer of the target (verdict.go): it slows the scan down, the probe is tried again, and only
-// when that has not helped for the patience of the scan it ends as not tried, with the reason. A scan that ends well has one
-// answer for every probe; [Counts] counts them.
+// when that has not helped for the patience of the scan it ends as not tried, with the reason; so do the others at once when no
+// probe at all has had the means for that long. A scan that ends well has one answer for every probe; [Counts] counts them.
 //
 // # The path of a probe
 //
@@ -38,9 +38,10 @@
 //
 // The pacer (pacer.go) keeps two quantities, each with additive increase and multiplicative decrease: the starts a second,
 // under the rate that the scan names, and the sockets at once, under its fan-out. A want of descriptors lowers the latter; a
-// want of ports and buffers, and late answers lower the former. An answer is late when it came to the second SYN of the
-// system, so the first one was lost. When a fiftieth of the answers is late, the rate falls to nine tenths of what it was when the first
-// of these probes started, and time-outs of the probes since then are not believed: these are tried again.
+// want of ports and buffers, and lost probes lower the former. Two things tell of loss. An answer is late when it came to the
+// second SYN of the system, so the first one was lost. And since the order of the probes is random, the share of them that is
+// answered at once is the same all the time, unless some are lost. The rate then falls to what got through, which the answers
+// that arrive in a second tell; time-outs of the probes since the last fall are not believed, and these are tried again.
 //
 // # Who owns what
 //

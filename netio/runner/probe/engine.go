@@ -36,6 +36,7 @@ type engine struct {
 
 	services chan serviceEnd
 	ctx      context.Context // ends with run
+	wanting  time.Duration   // since when every probe that ended did so for want of local means; 0: the last did not
 	counted  Status
 	reported time.Duration // when the status was put last
 }
@@ -87,7 +88,7 @@ const (
 	firstDelay   = 20 * time.Millisecond
 	longestDelay = 2 * time.Second
 	maxSelf      = 5 // connections to itself after which a port of this machine is closed
-	maxDoubt     = 2 // time-outs of a probe that are not believed, since there was loss
+	maxDoubt     = 4 // time-outs of a probe that are not believed, since there was loss
 )
 
 func newEngine(p *plan, answered *tracker, o engineOptions, c connector) *engine {
@@ -228,7 +229,7 @@ func (e *engine) begin(now time.Duration, j job) bool {
 	i := e.newSlot()
 	j.attempts++
 	e.slots[i] = slot{job: j, target: target, counted: e.enter(target), door: d, resolved: r, startedAt: now,
-		rate: e.pace.started(), older: -1, newer: -1}
+		rate: e.pace.started(j.losses == 0), older: -1, newer: -1}
 	e.connect(i)
 	return true
 }
@@ -266,7 +267,8 @@ func (e *engine) judge(i int, err error) {
 		e.local(i, now, cause, err)
 		return
 	}
-	e.pace.answer(now, s.startedAt, s.rate)
+	e.wanting = 0
+	e.pace.answer(now, s.startedAt, s.rate, s.losses == 0)
 	if answer != Open || s.door == icmpDoor {
 		e.settle(i, answer, now-s.startedAt, reason(answer, err))
 		return
@@ -296,6 +298,9 @@ func (e *engine) judge(i int, err error) {
 func (e *engine) local(i int, now time.Duration, cause localCause, err error) {
 	s := &e.slots[i]
 	e.counted.LocalErrors++
+	if s.losses == 0 && !s.reading {
+		e.pace.withdrawn(s.startedAt)
+	}
 	if cause == permanent {
 		e.settle(i, NotTried, 0, reason(NotTried, err))
 		return
@@ -303,7 +308,11 @@ func (e *engine) local(i int, now time.Duration, cause localCause, err error) {
 	if s.firstLocal == 0 {
 		s.firstLocal = now
 	}
-	if now-s.firstLocal >= e.opts.patience {
+	if e.wanting == 0 {
+		e.wanting = now
+	}
+	// Where no probe has had the means for so long, the others do not wait for as long one after another.
+	if now-min(s.firstLocal, e.wanting) >= e.opts.patience {
 		e.settle(i, NotTried, 0, reason(NotTried, err))
 		return
 	}
@@ -352,6 +361,7 @@ func (e *engine) expire() {
 		e.removeWaiting(i)
 		e.conn.drop(i)
 		s.losses++
+		e.wanting = 0
 		if s.losses <= e.opts.retries || s.losses <= maxDoubt && e.pace.inDoubt(s.startedAt) {
 			e.again(i, now)
 			continue

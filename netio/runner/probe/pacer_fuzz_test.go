@@ -32,6 +32,7 @@ type pacerModel struct {
 	inFlight []pacedStart
 	level    float64       // of a bucket that empties at the ceiling
 	filled   time.Duration // when level held
+	silent   int           // probes that have no answer
 }
 
 type pacedStart struct {
@@ -43,13 +44,15 @@ func (m *pacerModel) step(op byte) {
 	rate, sockets := m.p.rate, m.p.sockets
 	mayFall := false
 	switch {
-	case op <= 1:
+	case op <= 1: // answers may be missing, which tells of loss
+		mayFall = m.silent > 0
 		m.tryStart()
 	case op <= 3 && len(m.inFlight) > 0: // an answer to the oldest
 		s := m.inFlight[0]
 		m.inFlight = m.inFlight[1:]
+		m.silent--
 		mayFall = m.now-s.at >= m.p.lateAfter
-		m.p.answer(m.now, s.at, s.rate)
+		m.p.answer(m.now, s.at, s.rate, true)
 	case op == 4:
 		mayFall = true
 		m.p.local(m.now, descriptors, len(m.inFlight))
@@ -81,7 +84,8 @@ func (m *pacerModel) tryStart() time.Duration {
 		}
 		return wait
 	}
-	m.inFlight = append(m.inFlight, pacedStart{m.now, m.p.started()})
+	m.silent++
+	m.inFlight = append(m.inFlight, pacedStart{m.now, m.p.started(true)})
 	if len(m.inFlight) > m.fanout {
 		m.t.Fatalf("%d in flight, %d allowed", len(m.inFlight), m.fanout)
 	}

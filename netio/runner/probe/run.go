@@ -85,16 +85,9 @@ func prepare(s *Scan, o Options, b *budget) (*engine, error) {
 	if o.Dial == nil {
 		opts.service.dial = new(net.Dialer).DialContext
 	}
-	c, err := connectorFor(o.Dial)
-	if err != nil {
-		return nil, err
+	c := newConnector()
+	if o.Dial != nil {
+		c = newDialConnector(o.Dial)
 	}
 	return newEngine(p, answered, opts, c), nil
-}
-
-func connectorFor(dial DialFunc) (connector, error) {
-	if dial != nil {
-		return newDialConnector(dial), nil
-	}
-	return newConnector()
 }
