@@ -13,12 +13,14 @@
 // apart: each process is asked for its own before and after a round.
 //
 // Beside shoal, in the same run, stands the floor: the same work over plain net.Conn with the smallest frame that will
-// do, a goroutine a connection, bufio, no pool, no status, no session, no limits. All look tasks up in a table.Table of package
-// netio/table (internal/workload), the tasks of a batch together. The floor's client is the least that keeps so much in flight: for each connection a goroutine that writes and one that reads; what a burst of
-// answers has freed goes out again as one burst, the clock is looked at once a burst, and answers are looked at where
-// they lie. No caller gets them: this is what the machine can carry, not what somebody could program against. For loads
-// of many callers there is therefore a second floor, "callers", whose client wakes one goroutine for each answer with a
-// copy that it may keep, as Swarm.Call does.
+// do, a goroutine a connection, bufio, no pool, no status, no session, no limits. Both look tasks up in a table.Table of
+// package netio/table (internal/workload), the tasks of a batch together. The floor's client is the least that keeps so
+// much in flight: for each connection a goroutine that writes and one that reads; what a burst of answers has freed goes
+// out again as one burst, the clock is looked at once a burst, and answers are looked at where they lie. No caller gets
+// them: this is what the machine can carry, not what somebody could program against. For loads of many callers there is
+// therefore a second floor, "callers", whose client wakes one goroutine for each answer with a copy that it may keep, as
+// Swarm.Call does. Raw gnet, the engine of the gateway without the gateway, is in bench/peers, whose module may have it;
+// so is the command that measures the figures of the README (go -C bench/peers run . figures).
 //
 // The sides take turns, A B A B, five rounds of 0.7 s each (more with a longer -benchtime, N with -benchtime Nx). Every
 // figure is the median of the rounds; a ratio is the median of the ratios of neighbours. Absolute figures hold for the
@@ -45,41 +47,15 @@
 //
 // # Where the time of a task goes
 //
-// In nanoseconds of CPU a task (getrusage, shared out by CPU profiles of both processes), batches of 16, 1024 in flight
-// over 8 connections, two virtual cores at 2.3 GHz. "Before" is the design that had a lookup in a map for each task, and at
-// the client a choice of a lane, a lock and three copies of each item (slot, answer, result); "after" is what stands here.
+// Both processes' CPU profiles tell (see below). At the gateway the tasks of a burst share one read, one step into the
+// pool and one write; a batch subroutine is called once for up to 32 of them. At the client, Map hands over what was pulled
+// while the last burst was under way in one step: one lane, one lock, one look at the clock. What shoal's client does
+// and the clients of the floor and of raw gnet do not is memory that moves from one processor's cache to the other's: a slot
+// is written by the goroutine that submits and read by the one that takes the answer; a result is written there and read by the
+// caller. Nobody gets the answers of the others.
 //
-//	gateway                                     before  after  floor
-//	system calls: read, write, poll                 60     57     62
-//	lookup of 24 bytes in 100,000 entries           56     34     51
-//	copying the answer, and its place in a frame    32     18     11
-//	copying the frame, slots, admission             16     12      –
-//	scheduling, wake-ups                            20     15      6
-//	clock, locks, acknowledgements, the rest        16     24      5
-//	                                               200    160    135
-//
-//	client                                      before  after  floor
-//	system calls                                    60     50     76
-//	items into slots and frames                     54     41      7
-//	answers out of their slots, bodies copied       62     32      4
-//	yielding results, the caller's own loop         28     18      –
-//	scheduling, wake-ups, hand-overs                25     14     10
-//	collector, stacks, the rest                     21     15      3
-//	                                               250    170    100
-//
-// What made the difference, in the order of its size:
-//
-//   - Map (netio/map_feed.go, map_sink.go). Everything pulled while the last burst was under way is handed over in one step:
-//     one lane, one lock, one look at the clock. What tasks have in common stands in one request, so that a slot is a
-//     cache line; results go from the frame into what the caller takes. 1024 over 8: 0.43 to 0.85 of the floor.
-//   - The table (netio/table_index.go). Four loads of memory that wait for each other became two, and those of a frame's
-//     tasks are begun together. In netio: -bench TableLookups.
-//   - Goroutines made for one task copy their stack as it grows: Swarm.Go makes none, and one goroutine for a whole Map hands
-//     over.
-//
-// What is left over the floor at the client is mostly memory that moves from one processor's cache to the other's: a slot
-// is written by who hands over and read by who takes the answer, a result is written there and read by the caller. The
-// floor's client has neither: nobody gets its answers.
+// A wake-up of an idle processor costs more than everything else that a single task needs, and how much more differs from
+// machine to machine. So one task in flight says more of the machine than of shoal; compare its ratio with raw gnet's.
 //
 // # Profiles
 //
