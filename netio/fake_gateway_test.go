@@ -122,6 +122,7 @@ func TestSwarmTellsGatewayWhatIsMalformed(t *testing.T) {
 		{"retry after of a byte", fielded(end(0), proto.Extension{Type: proto.FieldRetryAfter, Value: []byte{1}}), false},
 		{"fields of chunks", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindChunks, Flags: proto.FlagFields, Payload: []byte{1, 0, 0}}), false},
 		{"another frame among parts", append(parts(end(0))[:9:9], chunk(0, 5)...), false},
+		{"second welcome, skippable", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindWelcome, Flags: proto.FlagSkippable}), false},
 		{"chunk without credit", append(chunk(0, 84), chunk(0, 1)...), false},
 		{"end of a stream that is not open", end(1), false},
 		{"two ends", append(end(0), end(0)...), false},

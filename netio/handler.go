@@ -104,7 +104,7 @@ func (h *handler) frame(f *proto.Frame) error {
 		}
 		return heard(g)
 	}
-	if f.Skippable() {
+	if f.Skippable() && f.Kind != proto.KindHello {
 		return nil
 	}
 	return fmt.Errorf("%w: kind %#02x is not for a gateway", proto.ErrMalformed, uint8(f.Kind))

@@ -34,6 +34,10 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		}
 		return all
 	}
+	skippable := func(frame []byte) []byte {
+		frame[proto.FlagsOffset] |= proto.FlagSkippable
+		return frame
+	}
 	part := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: proto.FlagMore, Payload: append(make([]byte, 4096), 1)})
 	frameWith := func(kind proto.Kind, payload ...byte) []byte {
 		return proto.AppendFrame(nil, proto.Frame{Kind: kind, Flags: proto.FlagFields, Payload: payload})
@@ -68,6 +72,7 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		{"end with fields", join(open(0, proto.ShapeDuplex, "duplex"), fielded(end, proto.Extension{Type: 0x777})), "fields"},
 		{"credit for the wrong direction", join(open(0, proto.ShapeSend, "send"), frame(proto.KindCredit, 0, 0, 0, 0, 9, 0, 0, 0)), "credit"},
 		{"credit for the lane", frame(proto.KindCredit, 255, 255, 255, 255, 9, 0, 0, 0), "credit"},
+		{"second hello, skippable", skippable(proto.AppendHello(nil, helloFor())), "0x01"},
 		{"second hello", proto.AppendHello(nil, helloFor()), ""},
 		{"compressed garbage", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: 2, Payload: []byte{20, 0, 0, 0, 1, 2, 3}}), ""},
 		{"expansion bomb", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindTasks, Flags: 2, Payload: []byte{0, 0, 0, 64, 1, 2, 3}}), ""},

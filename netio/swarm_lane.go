@@ -345,7 +345,7 @@ func (l *swarmLane) frame(f *proto.Frame) error {
 		}
 		return heard(g)
 	}
-	if f.Skippable() {
+	if f.Skippable() && f.Kind != proto.KindWelcome {
 		return nil
 	}
 	return fmt.Errorf("%w: kind %#02x is not for a client", proto.ErrMalformed, uint8(f.Kind))

@@ -54,8 +54,9 @@
 // A part with the flag more has at least one byte. Between the parts there is no other sequenced frame; control frames may
 // stand there. The payloads of all parts are together at most the receiver's frame limit. Each part is a frame in the
 // lane's sequence and counts as received by itself, so a connection that breaks again and again gets a large frame
-// through: the next one goes on after the last part that arrived. When a lane begins anew, what has arrived of a frame in
-// parts is dropped.
+// through: the next one goes on after the last part that arrived. What lies beyond the count that the other side names
+// then may be in other parts than before: none of it has been received. When a lane begins anew, what has arrived of a frame
+// in parts is dropped.
 //
 // A sender chooses where to part. A good choice: above 64 KiB, and in ever smaller parts while connections break before
 // one part is through.
@@ -64,10 +65,10 @@
 //
 // A frame of tasks, results, open or end with the flag fields begins with a u16, the number of bytes of fields that
 // follow, at least 1 and at most 4096, then the fields, then the payload that the frame has without the flag. A frame
-// of another kind that the receiver knows must not have the flag. A field is a u16 type, a u16 length, then so many bytes. The types come in ascending order,
-// none of them twice. A receiver ignores a type that it does not know, or that the table does not name for the kind. If bit
-// 15 of such a type is set, a gateway answers the tasks or the stream with status 10 and code 4, and a client takes the
-// frame for malformed; in an end of the client's the frame is malformed too.
+// of another kind that the receiver knows must not have the flag. A field is a u16 type, a u16 length, then so many bytes.
+// The types come in ascending order, none of them twice. A receiver ignores a type that it does not know, or that the table
+// does not name for the kind. If bit 15 of such a type is set, a gateway answers the tasks or the stream with status 10 and
+// code 4, and a client takes the frame for malformed. An end of the client's has no fields.
 //
 //	type  name             in                         value
 //	5     retry after      results, end               u32: milliseconds that the client had better wait before it tries
@@ -79,10 +80,12 @@
 //	                                                  exactly one task
 //	18    class            tasks, open                u8: 0 bulk, 1 as without the field, 2 urgent
 //
-// A value of another length or form is malformed, as is a class above 2. Fields are of the whole frame: the metadata is that of each task in it.
-// Metadata is passed on as it is; keys that begin with "shoal." are for later versions. The idempotency key and the class
+// A value of another length or form is malformed, as is a class above 2. Fields are of the whole frame: the metadata is that
+// of each task in it. Metadata is passed on as it is; keys that begin with "shoal." are for later versions. The idempotency key and the class
 // are wishes: a gateway may answer what has a key that it has seen before without running it again, and may serve a higher
 // class of a client before its lower ones. It never has to.
+//
+// # Kinds
 //
 // Kinds below 0x10 are control frames: they belong to one connection. Kinds from 0x10 up are sequenced frames: they
 // belong to the lane, see there; those that are skipped too.
@@ -90,7 +93,7 @@
 //	kind  name      from      payload
 //	0x01  hello     client    who I am, what I can do
 //	0x02  welcome   gateway   what is agreed
-//	0x03  goodbye   both      a code and a text; nothing follows it
+//	0x03  goodbye   both      a code, a text and extensions; nothing follows it
 //	0x04  ack       both      how much of the lane has arrived
 //	0x05  ping      both      0 to 1024 bytes
 //	0x06  pong      both      the same bytes
@@ -371,15 +374,15 @@
 //	0    u32  milliseconds until the gateway closes at the latest
 //
 // From then on new tasks and streams, and tasks that have not begun, are answered with status draining; what runs is
-// finished and answered, and
-// acknowledged by the client, if it has a session: it had better send an ack with each burst now. Then, or
-// when the time is over, the gateway says goodbye with code 2, and before it, in an ack, how much has arrived. That ack
-// is the last word: tasks in frames beyond it were not run and never will be.
+// finished and answered, and acknowledged by the client, if it has a session: it had better send an ack with each burst now.
+// Then, or when the time is over, the gateway says goodbye with code 2, and before it, in an ack, how much has arrived. That
+// ack is the last word: tasks in frames beyond it were not run and never will be. Where the frame at that place is in parts,
+// it was not run either.
 //
 // # Built-in subroutines
 //
-// Names that begin with "shoal." are the gateway's own. Every gateway has these calls, whose argument is ignored; they are
-// answered however busy it is. The answers are JSON. Later versions may add names to an object.
+// Names that begin with "shoal." are the gateway's own. Every gateway has these calls, whose argument is ignored. The answers
+// are JSON. Later versions may add names to an object.
 //
 //	shoal.list    the subroutines that a client may ask for, by name: [{"name": "square", "shape": "call", "description": "..."}];
 //	              shape is call, stream, send or duplex; an empty description is left out
