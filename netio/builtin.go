@@ -24,6 +24,7 @@ const (
 	peerKey
 	metadataKey         // of what came with a call: the value of its field
 	outgoingMetadataKey // of what is to go with calls
+	outgoingFieldsKey   // of the fields of calls that a Map makes inside interceptors
 )
 
 // RemoteAddr returns the address of the client on whose behalf a subroutine runs; empty outside of one.

@@ -31,6 +31,8 @@
 // once, and its result comes once. When the gateway is another one, or has forgotten the lane, restart.go decides for each
 // task: what the old one certainly did not take is sent to the new one; what it may have run ends as lost, or runs again
 // where [RestartRetry] asks for that. A gateway that drains to its end leaves no task of which that is not known.
+// A client that is killed has no lane to resume: where its tasks have keys ([MapOptions].Key), its successor sends them again,
+// and gets the answers of those that the gateway has (gateway_once.go).
 // session_model_test.go is the model of it, session_fuzz_test.go holds it against the real thing, soak_test.go does so
 // through a proxy that breaks connections.
 //
@@ -46,7 +48,8 @@
 //     during an outage). Close returns when they have ended.
 //   - A lane's mu guards its outbox, slots and streams, at both ends. One goroutine at a time writes: whoever claimed the
 //     flush. No foreign code runs under mu.
-//   - Locks are taken in this order: exchange.mu, lane.recvMu, Gateway.mu, lane.mu, link.mu, engine.Conn.mu, timers.mu.
+//   - Locks are taken in this order: exchange.mu, lane.recvMu, Gateway.mu, lane.mu, link.mu, engine.Conn.mu, timers.mu. Under lane.mu also
+//     onceTable.mu, and nothing under that.
 //   - Bodies: what a caller hands in must not change until it is answered; what it gets is its own. What a subroutine gets
 //     is valid until it returns or calls Finish; what it gives is copied. A chunk from Recv is valid until the next Recv.
 //

@@ -78,6 +78,7 @@ type Gateway struct {
 	early       tally // tasks answered before their subroutine's end, since the start: cancelled, timed out or cut off
 	streaming   tally // streams whose subroutine has not returned
 	refusals    logLimit
+	once        onceTable
 
 	// Set by Start, not changed afterwards.
 	config GatewayConfig
@@ -211,6 +212,7 @@ func (g *Gateway) start(listeners []net.Listener) error {
 // serve makes a gateway of what listens. Without an engine, a goroutine reads each connection. The caller holds mu.
 func (g *Gateway) serve(config GatewayConfig, loops *engine.Engine) {
 	g.config, g.log, g.life, g.engine = config, config.Logger, newID(), loops
+	g.once.keep = int64(config.SessionTimeout)
 	g.pool = pool.New(pool.Config{Workers: config.Workers})
 	g.timers = make([]timers, runtime.GOMAXPROCS(0))
 	g.handlers = map[*handler]struct{}{}

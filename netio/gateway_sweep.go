@@ -26,6 +26,7 @@ func (g *Gateway) sweep() {
 			g.movePause(gap, now)
 		}
 		g.sweepOnce(now)
+		g.once.sweep(now)
 	}
 }
 

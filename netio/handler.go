@@ -145,6 +145,11 @@ func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) err
 	if h.held.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
 		return h.refuseAll(b, h.gateway.busyError(""))
 	}
+	if key := fields.Get(proto.FieldIdempotencyKey); key != nil && !h.runsOnce(b, key) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.refusals(1)
+	}
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
 		for i := range b.contexts {
@@ -283,7 +288,12 @@ func (h *handler) flushTurn() {
 
 func (h *handler) answerLocked(t *Task, status Status, body []byte, fields string) {
 	t.answered = true
-	h.slots[t.id] = nil
+	if t.b.once != nil {
+		h.gateway.once.end(t.b, status, body, fields)
+	}
+	if int(t.id) < len(h.slots) { // else the handler has ended, and somebody else has waited for this
+		h.slots[t.id] = nil
+	}
 	h.unanswered--
 	h.bodies -= int64(t.size)
 	if h.ended {
@@ -364,7 +374,7 @@ func (h *handler) end(cause error) {
 	slots := h.slots
 	h.mu.Unlock()
 	for id := range slots {
-		h.cancelTask(uint32(id))
+		h.endTask(id)
 	}
 	if h.cancel != nil { // ended: nobody sets it any more
 		h.cancel(cause)
@@ -375,6 +385,16 @@ func (h *handler) end(cause error) {
 	h.mu.Lock()
 	h.out.Reset()
 	h.slots = nil
+	h.mu.Unlock()
+}
+
+// endTask cancels the task in a slot, unless somebody else waits for its answer.
+func (h *handler) endTask(id int) {
+	h.mu.Lock()
+	if t := h.slots[id]; t != nil && !h.gateway.once.awaited(t.b) {
+		h.stopLocked(t, StatusCanceled) // unlocks
+		return
+	}
 	h.mu.Unlock()
 }
 

@@ -41,6 +41,14 @@ func (m *mapRun) call(t outgoing) {
 	m.callers.Go(func() {
 		defer func() { <-m.calling }()
 		ctx := WithRestart(m.ctx, m.options.OnRestart)
+		if m.options.Key != nil {
+			fields, err := m.keyed(t)
+			if err != nil {
+				m.add(mapResult{Result{Index: t.index}, err})
+				return
+			}
+			ctx = context.WithValue(ctx, outgoingFieldsKey, fields)
+		}
 		if m.options.Timeout > 0 {
 			timed, cancel := context.WithTimeout(ctx, m.options.Timeout)
 			defer cancel()

@@ -45,6 +45,12 @@ type MapOptions struct {
 	// GatewayConfig.SendBuffer for each connection, then it runs no more of this swarm's tasks. Default 64 MiB.
 	Bytes   int
 	Timeout time.Duration // for each item, each time it is sent; default: the context's deadline alone
+	// Key names an item for its gateway, in 1 to 64 bytes that no other item of its clients has: an idempotency key. A task that
+	// comes again under its key, from a client that was killed and started anew, does not run again while the gateway has it,
+	// and for GatewayConfig.SessionTimeout afterwards: it gets the answer of the first. Items with keys do not share frames.
+	// Try counts how often this Map has sent the item, from 0; what is to run again needs another key. Key is called by several
+	// goroutines. Default: none.
+	Key func(index, try int) []byte
 	// Arrived is called for each result as it comes, on the goroutine that takes the results, before it is yielded: with
 	// Ordered that may be long before. More says that another comes at once. Default: none.
 	Arrived func(r Result, err error)

@@ -2,8 +2,11 @@ package netio
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
+
+	"shoal/proto"
 )
 
 // feeder hands the items of a Map to lanes. One goroutine pulls them; it may be inside the caller's iterator for as long
@@ -158,6 +161,17 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 	}
 	for len(tasks) > 0 {
 		h.tasks = tasks
+		if m.options.Key != nil {
+			fields, err := m.keyed(tasks[0])
+			if err != nil {
+				m.add(mapResult{Result{Index: tasks[0].index}, err})
+				tasks = tasks[1:]
+				continue
+			}
+			h.tasks, h.here, h.together = tasks[:1], len(tasks) == 1, 1
+			h.renew = func() *request { return m.requestWith(fields) }
+			h.request = h.renew()
+		}
 		_, n, _, err := m.swarm.submit(m.ctx, &h)
 		if errors.Is(err, ErrTooLarge) { // it does not stop the others
 			m.add(mapResult{Result{Index: tasks[0].index, Attempt: m.retries.tried(tasks[0].index)}, err})
@@ -175,9 +189,24 @@ func (m *mapRun) submit(tasks []outgoing) bool {
 	return true
 }
 
+// keyed returns the fields of the frame of a task that has a key.
+func (m *mapRun) keyed(t outgoing) (string, error) {
+	key := m.options.Key(t.index, int(m.retries.tried(t.index)))
+	if len(key) == 0 || len(key) > proto.IdempotencyKeyLimit {
+		return "", fmt.Errorf("%w: an idempotency key has 1 to %d bytes, this one %d", ErrBadConfig, proto.IdempotencyKeyLimit, len(key))
+	}
+	fields := withKey(m.fields, key)
+	if len(fields)-2 > proto.FieldsLimit {
+		return "", fmt.Errorf("metadata with an idempotency key: %w of %d bytes", ErrTooLarge, proto.FieldsLimit)
+	}
+	return fields, nil
+}
+
 // request returns what tasks have in common that are sent now.
-func (m *mapRun) request() *request {
-	r := &request{name: m.name, deadline: deadlineOf(m.ctx), fields: m.fields, policy: m.options.OnRestart}
+func (m *mapRun) request() *request { return m.requestWith(m.fields) }
+
+func (m *mapRun) requestWith(fields string) *request {
+	r := &request{name: m.name, deadline: deadlineOf(m.ctx), fields: fields, keyed: m.options.Key != nil, policy: m.options.OnRestart}
 	if m.options.Timeout > 0 {
 		if d := deadlineIn(m.options.Timeout); r.deadline == 0 || d < r.deadline {
 			r.deadline = d

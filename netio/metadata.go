@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,8 +57,22 @@ func (m *outgoingMetadata) encode() {
 	m.fields = string(fields)
 }
 
+// withKey returns fields, as fieldsOf gives them, and an idempotency key.
+func withKey(fields string, key []byte) string {
+	last := proto.AppendFields(nil, proto.Extension{Type: proto.FieldIdempotencyKey, Value: key})
+	if fields == "" {
+		return string(last)
+	}
+	all := append([]byte(fields), last[2:]...) // metadata comes before it
+	binary.LittleEndian.PutUint16(all, uint16(len(all)-2))
+	return string(all)
+}
+
 // fieldsOf returns the fields of the frames that a context's calls are sent in.
 func fieldsOf(ctx context.Context) (string, error) {
+	if fields, ok := ctx.Value(outgoingFieldsKey).(string); ok {
+		return fields, nil
+	}
 	if m, ok := ctx.Value(outgoingMetadataKey).(*outgoingMetadata); ok {
 		return m.fields, m.err
 	}

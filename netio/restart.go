@@ -104,6 +104,11 @@ func (l *swarmLane) unseen(final bool) map[uint32]struct{} {
 				return
 			}
 		}
+		f.Payload = payload
+		_, payload, _, err := proto.CutFields(f)
+		if err != nil {
+			return
+		}
 		_, _, rest, err := proto.ParseTasksHeader(payload)
 		for err == nil && len(rest) > 0 {
 			var id uint32

@@ -80,6 +80,7 @@ func (s *slot) elapsed(now int64) time.Duration { return time.Duration(now - max
 type request struct {
 	name     string
 	deadline uint64 // in milliseconds of our clock; 0: none
+	keyed    bool   // the fields are one task's: it has a frame of its own
 	fields   string // of its frames, as fieldsOf gives them
 	policy   RestartPolicy
 	// cancelled is set in a copy: the gateway was told to cancel the tasks, and its successor is not to have them.
@@ -174,6 +175,9 @@ func (l *swarmLane) putAll(r *request, who sink, tasks []outgoing, now int64) (i
 	key := session.FrameKey{Name: r.name, Deadline: r.deadline, Fields: r.fields}
 	for i := range tasks {
 		t := &tasks[i]
+		if r.keyed {
+			l.out.CloseFrame()
+		}
 		id = l.assign(slot{sink: who, request: r, body: t.body, index: t.index, sent: now})
 		if size := proto.TaskHeaderSize + len(t.body); b == nil || !l.out.More(b, size) {
 			b = l.out.Entry(proto.KindTasks, key, size, session.NoLimit)

@@ -21,10 +21,11 @@ type batch struct {
 	tasks    []Task
 	contexts []taskContext // one for each task, where the subroutine takes contexts
 
-	metadata string    // what came with the frame: the value of its field; empty: nothing
-	deadline int64     // as monotonic has it; 0: none
-	arrived  int64     // the same; only where there is a deadline
-	timer    timerNode // of the deadline
+	once     *onceEntry // of its one task, where that has an idempotency key and is to run; nil: there is none
+	metadata string     // what came with the frame: the value of its field; empty: nothing
+	deadline int64      // as monotonic has it; 0: none
+	arrived  int64      // the same; only where there is a deadline
+	timer    timerNode  // of the deadline
 	left     atomic.Int32
 	long     int         // which of batches it goes back to
 	keep     atomic.Bool // somebody may still hold a task: the garbage collector gets the batch
@@ -201,6 +202,11 @@ func (b *batch) Run(i int) (held bool) {
 		b.over()
 		return false
 	}
+	if b.once != nil && !b.h.gateway.once.begin(b) {
+		t.answer(nil, errAskedAgain, true)
+		b.over()
+		return false
+	}
 	if b.sub.call != nil || len(b.h.gateway.config.Interceptors) > 0 {
 		if b.h.gathered.Load() { // this one may block, and the answers before it are not to wait for it
 			b.h.flushTurn()
@@ -236,11 +242,14 @@ func (b *batch) Grain() int {
 // RunSome runs the n tasks from i on, and settles those that are finished then under one lock. The others are held.
 func (b *batch) RunSome(i, n int) (held int) {
 	tasks := b.tasks[i : i+n]
-	if b.h.gateway.draining.Load() { // as in Run
+	switch {
+	case b.h.gateway.draining.Load(): // as in Run
 		for k := range tasks {
 			tasks[k].gather(0, nil, &StatusError{Status: StatusDraining})
 		}
-	} else {
+	case b.once != nil && !b.h.gateway.once.begin(b): // as in Run
+		tasks[0].gather(0, nil, errAskedAgain)
+	default:
 		b.sub.batch(tasks)
 	}
 	now := monotonic()

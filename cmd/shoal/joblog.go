@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -33,6 +34,10 @@ import (
 //	start       string  when it was sent last, RFC 3339 in UTC; "" if it was not
 //	end         string  when its answer came
 //
+// The first line is an object with the member job alone: 32 hexadecimal digits that name the job, and with it its tasks at their
+// gateway. A run that is resumed while the gateway remembers these gets the answers of tasks that the run before has sent;
+// they do not run again.
+//
 // A task that is not valid UTF-8 stands in task_base64 instead. Of several lines for the same task, n and subroutine the
 // last holds. A task is thus known by what it is, not by where it stands: lines of the commands file may be moved, added
 // and taken away between two runs.
@@ -46,10 +51,12 @@ type jobLog struct {
 	subroutine string
 	file       *os.File
 	regular    bool
-	seen       map[jobTask]int  // how many tasks of that name there were
-	done       map[jobKey]uint8 // those that are not to be run; the place of their status in statusOrder
-	expected   int              // how many of the input's tasks are among those
-	resumed    bool             // there was something in it
+	job        []byte            // what names it; nil: nothing, since it is not a regular file
+	again      map[jobKey]uint32 // how often tasks have ended that are to run again
+	seen       map[jobTask]int   // how many tasks of that name there were
+	done       map[jobKey]uint8  // those that are not to be run; the place of their status in statusOrder
+	expected   int               // how many of the input's tasks are among those
+	resumed    bool              // there was something in it
 	buf        []byte
 	err        error
 }
@@ -125,7 +132,7 @@ func runsAgain(status string, failed bool) bool {
 
 // openJobLog opens or creates the log. One that has something in it is only used again when resume asks for it.
 func openJobLog(name, subroutine string, resume, failed bool) (*jobLog, error) {
-	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]uint8{}}
+	l := &jobLog{name: name, subroutine: subroutine, seen: map[jobTask]int{}, done: map[jobKey]uint8{}, again: map[jobKey]uint32{}}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, usage("--job-log %s: %s", name, rootCause(err))
@@ -153,12 +160,16 @@ func (l *jobLog) load(resume, failed bool) error {
 		return usage("--job-log %s: there is a log already: go on with --resume, or remove it", l.name)
 	}
 	good, err := l.read(failed)
-	l.resumed = good > 0
 	if err == nil {
 		err = l.file.Truncate(good)
 	}
 	if err == nil {
 		_, err = l.file.Seek(good, io.SeekStart)
+	}
+	if err == nil && l.job == nil {
+		l.job = make([]byte, 16)
+		_, _ = rand.Read(l.job) // never fails; it ends the process instead
+		_, err = fmt.Fprintf(l.file, jobLine, l.job)
 	}
 	if err == nil {
 		err = syncFolder(l.name)
@@ -190,11 +201,16 @@ func (l *jobLog) read(failed bool) (good int64, err error) {
 			return 0, err
 		}
 		key, status, ok := l.parse(line)
+		l.resumed = l.resumed || ok
 		switch {
 		case ok && runsAgain(status, failed):
 			delete(l.done, key)
+			if status != statusUnwritten { // else its gateway may still have the answer
+				l.again[key]++
+			}
 		case ok:
 			l.done[key] = uint8(statusPlace(status))
+		case l.parseJob(line):
 		case err == io.EOF && (good > 0 || beginsLog(line)):
 			return good, nil
 		default:
@@ -207,9 +223,35 @@ func (l *jobLog) read(failed bool) (good int64, err error) {
 
 // beginsLog reports whether all of a file may be what is left of a log's first line.
 func beginsLog(line []byte) bool {
-	const begin = `{"task`
-	n := min(len(line), len(begin))
-	return string(line[:n]) == begin[:n]
+	for _, begin := range []string{`{"task`, `{"job":"`} {
+		if n := min(len(line), len(begin)); string(line[:n]) == begin[:n] {
+			return true
+		}
+	}
+	return false
+}
+
+// jobLine is the first line of a log.
+const jobLine = `{"job":"%x"}` + "\n"
+
+// parseJob reads that line.
+func (l *jobLog) parseJob(line []byte) bool {
+	var job []byte
+	if n, err := fmt.Sscanf(string(line), jobLine, &job); n != 1 || err != nil || len(job) != 16 || line[len(line)-1] != '\n' {
+		return false
+	}
+	l.job = job
+	return true
+}
+
+// key names a task of the job for its gateway; try counts how often this run has sent it.
+func (l *jobLog) key(t task, try int) []byte {
+	sent := jobKey{taskOf(l.subroutine, t.key), t.n}
+	key := append(append([]byte(nil), l.job...), sent.task[:]...)
+	for _, n := range []uint32{uint32(t.n), l.again[sent], uint32(try)} {
+		key = append(key, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+	}
+	return key
 }
 
 // parse reads a line; one without its end was cut off.

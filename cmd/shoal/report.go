@@ -111,6 +111,9 @@ func (r *report) mapped(ctx context.Context, s *netio.Swarm, name string, o neti
 		// A gateway that does not answer holds nobody up for longer.
 		time.AfterFunc(patience, func() { _ = s.Close() })
 	})()
+	if log := r.feed.log; log != nil && log.job != nil {
+		o.Key = func(index, try int) []byte { return log.key(r.feed.get(index), try) }
+	}
 	if r.ordered = o.Ordered && r.feed.log != nil; r.ordered {
 		o.Arrived = r.logEarly
 	}
