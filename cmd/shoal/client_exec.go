@@ -27,6 +27,7 @@ type execCommand struct {
 type execOutputFlags struct {
 	Gather     bool          `short:"b" help:"Show equal answers once, below the names of their targets. A group is shown when no target has joined it for --gather-time."`
 	GatherTime time.Duration `help:"With --gather: see there." default:"2s"`
+	Live       bool          `help:"Show lines as the devices write them, not when their commands have ended."`
 	Outdir     string        `help:"Write the standard output of each target to a file of its name in this folder too." placeholder:"DIR"`
 	Errdir     string        `help:"The same for standard error." placeholder:"DIR"`
 	MaxStatus  bool          `short:"S" name:"max-status" help:"End with the largest exit status of the commands; 255 counts for one that has none."`
@@ -36,6 +37,8 @@ func (f *execOutputFlags) check(output string) error {
 	switch {
 	case f.Gather && output != "text":
 		return usage("--gather goes with --output text")
+	case f.Live && (output != "text" || f.Gather):
+		return usage("--live goes with --output text, and not with --gather")
 	case f.GatherTime <= 0:
 		return usage("--gather-time %v: it has to be above 0", f.GatherTime)
 	}
@@ -54,7 +57,7 @@ func (c *execCommand) Help() string {
 ` + targetsHelp + `
 
 Text output is 'host: line' on standard output and standard error, as the command wrote it; control characters other than tabs
-are written \xNN. What did not end well is listed at the end on standard error, equal errors together. SIGUSR1 and an
+are written \xNN. With --live lines come as they are written, and those of an attempt that is tried again too. What did not end well is listed at the end on standard error, equal errors together. SIGUSR1 and an
 interrupt show what is under way, and since when.
 
 Exit status: 0 all ok, 1 results could not be written, 2 bad input, 3 some failed or did not start, 4 some timed out or were
@@ -96,6 +99,11 @@ func (c *execCommand) Run(p *process, client *clientCommand) error {
 		output: c.Output, failedFile: c.FailedFile}
 	if work.config, err = c.config(max(1, uint64(work.total)), c.Retries); err != nil {
 		return err
+	}
+	for host := range set.All() {
+		if work.hosts = append(work.hosts, host); len(work.hosts) == maxAsked {
+			break
+		}
 	}
 	return runExec(p, client, &c.execOutputFlags, c.Embedded, &c.embeddedFlags, &work)
 }

@@ -25,7 +25,7 @@ func (f *runViaFlags) check(run *runCommand) error {
 		}{
 			{"--fanout", f.Fanout != nil}, {"--per-target", f.PerTarget != 0}, {"--rate", f.Rate != 0}, {"--delay", f.Delay != 0},
 			{"--start-within", f.StartWithin != 0}, {"--canary", f.Canary != ""}, {"--halt", f.Halt != ""}, {"--dry-run", f.DryRun},
-			{"--shell", f.Shell}, {"--env", len(f.Env) > 0}, {"--gather", f.Gather}, {"--outdir", f.Outdir != ""},
+			{"--shell", f.Shell}, {"--env", len(f.Env) > 0}, {"--gather", f.Gather}, {"--live", f.Live}, {"--outdir", f.Outdir != ""},
 			{"--errdir", f.Errdir != ""}, {"--max-status", f.MaxStatus},
 		} {
 			if one.set {
@@ -58,7 +58,7 @@ func (c *runCommand) runVia(p *process, client *clientCommand) error {
 	defer feed.close()
 	options := c.options()
 	options.Timeout = 0 // the runner's own keeps what has come until then
-	work := execWork{via: c.Via, log: feed.log, prior: feed.before, err: feed.failed, options: options, output: c.Output}
+	work := execWork{via: c.Via, log: feed.log, prior: feed.before, err: feed.failed, hosts: []string{"localhost"}, options: options, output: c.Output}
 	if c.Failed != nil {
 		work.failedFile = *c.Failed
 	}

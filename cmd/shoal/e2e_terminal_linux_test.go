@@ -16,6 +16,13 @@ import (
 // openTerminal opens a pseudo-terminal of 100 columns; what is written to its other end can be read from out.
 func openTerminal(t *testing.T) (tty *os.File, out *text) {
 	t.Helper()
+	_, tty, out = openKeyboard(t)
+	return tty, out
+}
+
+// openKeyboard is openTerminal with the other end: what is written to it has been typed.
+func openKeyboard(t *testing.T) (master, tty *os.File, out *text) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Skip(err) // a container without terminals
@@ -54,7 +61,7 @@ func openTerminal(t *testing.T) (tty *os.File, out *text) {
 		}
 	}()
 	t.Cleanup(func() { _ = tty.Close() })
-	return tty, out
+	return master, tty, out
 }
 
 // On a terminal there is a progress line while tasks run, and it is gone at the end.

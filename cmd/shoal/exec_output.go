@@ -40,6 +40,7 @@ import (
 type execWriter struct {
 	out, err io.Writer
 	format   string
+	live     bool   // text has been shown when it came
 	buf      []byte // for out
 	errBuf   []byte // for err
 	failed   error  // of out: nothing more is written
@@ -71,6 +72,9 @@ func (w *execWriter) write(r *execResult) error {
 	case "csv-safe":
 		w.buf = appendExecCSV(w.buf, r, true)
 	default:
+		if w.live {
+			break
+		}
 		w.buf = appendHostLines(w.buf, r.Host, r.Record.Stdout, r.Record.StdoutGap, r.Record.StdoutDropped)
 		w.errBuf = appendHostLines(w.errBuf, r.Host, r.Record.Stderr, r.Record.StderrGap, r.Record.StderrDropped)
 	}

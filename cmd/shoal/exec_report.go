@@ -44,7 +44,7 @@ func runExec(p *process, client *clientCommand, flags *execOutputFlags, embedded
 		return usage("--ssh-config and --known-hosts go with --embedded: give them to 'shoal server' otherwise")
 	}
 	if embedded {
-		address, stop, err := runners.start(p, client, work.via, work.config.Fanout)
+		address, stop, err := runners.start(p, client, work.via, work.config.Fanout, work.hosts)
 		if err != nil {
 			return err
 		}
@@ -76,6 +76,7 @@ func newExecReport(p *process, client *clientCommand, flags *execOutputFlags, wo
 	}
 	r.progress = newProgress(p.stderr, progressOptions{Total: int64(work.total), Quiet: client.Quiet, Plain: client.Stats})
 	r.out = newExecWriter(r.progress.beside(p.stdout), r.progress.besideStderr(p.stderr), work.output)
+	r.out.live = flags.Live
 	if flags.Gather {
 		r.gather = newGatherer(flags.GatherTime)
 	}
@@ -92,7 +93,11 @@ func (r *execReport) close() {
 
 // run is the roll-out.
 func (r *execReport) run(s *netio.Swarm, work *execWork) error {
-	roll, err := rollout.New(work.config, rollout.Options{Judge: judge, Map: work.options})
+	options := rollout.Options{Judge: judge, Map: work.options}
+	if r.flags.Live {
+		options.Each = r.live(s, work.via)
+	}
+	roll, err := rollout.New(work.config, options)
 	if err != nil {
 		return usage("%w", err)
 	}

@@ -23,6 +23,8 @@ type execWork struct {
 	prior func() doneBefore // what the job log had; nil: nothing
 	err   func() error      // why there were fewer tasks than there should have been; nil: it cannot be
 
+	hosts []string // for their ssh_config: the first of the targets, as far as they are known before
+
 	options    netio.MapOptions
 	output     string // the format
 	failedFile string

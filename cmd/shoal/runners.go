@@ -19,7 +19,10 @@ type sshFlags struct {
 func (f *sshFlags) given() bool { return f.SSHConfig != "" || f.KnownHosts != "" }
 
 // runners are the runners that a gateway of this process offers.
-type runners struct{ close []func() error }
+type runners struct {
+	close []func() error
+	ssh   *sshrun.Runner // nil: not offered
+}
 
 // end ends what the runners have under way. The gateway has ended.
 func (r *runners) end() error {
@@ -58,6 +61,7 @@ func (r *runners) offerSSH(gw *netio.Gateway, f *sshFlags, config sshrun.Config,
 	if err != nil {
 		return usage("--ssh: %w", err)
 	}
+	r.ssh = devices
 	r.close = append(r.close, devices.Close)
 	runner.Register(gw, "ssh", devices)
 	gw.Describe("ssh", "run a command on a device: shoal client exec")
@@ -103,6 +107,9 @@ func (f *serverRunners) offer(gw *netio.Gateway, log *slog.Logger) (*runners, er
 		if err := r.offerSSH(gw, &f.sshFlags, sshrun.Config{Logger: log}, f.SSHAllow); err != nil {
 			_ = r.end()
 			return nil, err
+		}
+		for _, file := range r.ssh.Locked("localhost") { // those that every device is offered
+			log.Warn("an ssh key has a passphrase: it is used only where the agent has it", "file", file)
 		}
 	}
 	return r, nil

@@ -38,6 +38,10 @@ type Result struct {
 type Options struct {
 	Map netio.MapOptions // for the tasks at the gateway; its Retries, RetryFailed and Ordered are left aside
 
+	// Each, where it is set, is called for each attempt in place of the gateway's subroutine, on a goroutine of its own; it
+	// returns when ctx ends. Whoever wants more of a task than its answer, such as a stream, asks for that here.
+	Each func(ctx context.Context, body []byte) ([]byte, error)
+
 	// Judge says what a result amounts to, with the error of the task. Default: JudgeStatus, which looks at err alone. It
 	// is called by one goroutine at a time.
 	Judge func(body []byte, err error) Outcome
@@ -127,7 +131,11 @@ func (r *Rollout) Map(ctx context.Context, s *netio.Swarm, name string, tasks it
 		working.Go(func() { m.pull(tasks) })
 		working.Go(func() {
 			defer close(m.results)
-			for result, err := range s.Map(ctx, name, m.items, &r.options.Map) {
+			attempts := m.each(r.options.Each)
+			if r.options.Each == nil {
+				attempts = s.Map(ctx, name, m.items, &r.options.Map)
+			}
+			for result, err := range attempts {
 				m.ended(result, err)
 			}
 			m.windUp()
@@ -218,6 +226,34 @@ func (m *mapping) items(yield func([]byte) bool) {
 			m.wait(timer, action.Until, m.pulled)
 		case Wait:
 			m.wait(timer, action.Until, nil)
+		}
+	}
+}
+
+// each makes the attempts by a function: the schedule's fan-out bounds its goroutines, which all end before it returns.
+func (m *mapping) each(do func(context.Context, []byte) ([]byte, error)) iter.Seq2[netio.Result, error] {
+	type attempt struct {
+		netio.Result
+		err error
+	}
+	return func(yield func(netio.Result, error) bool) {
+		ends := make(chan attempt)
+		go func() { // ends when the schedule has nothing more and every attempt has ended
+			defer close(ends)
+			var working sync.WaitGroup
+			defer working.Wait()
+			index := 0
+			for body := range m.items {
+				number := index
+				index++
+				working.Go(func() {
+					answer, err := do(m.ctx, body)
+					ends <- attempt{netio.Result{Index: number, Body: answer}, err}
+				})
+			}
+		}()
+		for a := range ends { // to the end: what is under way is cancelled by the context
+			yield(a.Result, a.err)
 		}
 	}
 }

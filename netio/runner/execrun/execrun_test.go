@@ -197,7 +197,7 @@ func TestLastOutputIsRead(t *testing.T) {
 		pieces := 0
 		live := func(stream runner.Stream, p []byte) error {
 			if pieces++; pieces == 1 {
-				time.Sleep(200 * time.Millisecond)
+				time.Sleep(heldFor + 50*time.Millisecond) // the end of the pipe is not waited for so long
 			}
 			return nil
 		}
@@ -206,6 +206,24 @@ func TestLastOutputIsRead(t *testing.T) {
 			t.Errorf("%s; %d and %d bytes", rec.Error, len(rec.Stdout), len(rec.Stderr))
 		}
 	})
+}
+
+// TestSlowReaderHoldsNothing has the last output taken late: the pipe's end is waited for all the same.
+func TestSlowReaderHoldsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t, "", Config{})
+	for try := 0; ; try++ { // a machine that stands still for as long as the end is waited for makes it look held
+		rec := r.Run(t.Context(), &runner.Request{Argv: []string{"head", "-c", "65000", "/dev/zero"}}, func(runner.Stream, []byte) error {
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		})
+		if rec.OK() && len(rec.Stdout) == 65000 && len(rec.Detail) == 0 {
+			return
+		}
+		if try == 20 {
+			t.Fatalf("%s; %d bytes, %s", rec.Error, len(rec.Stdout), rec.Detail)
+		}
+	}
 }
 
 func TestOutputIsBounded(t *testing.T) {

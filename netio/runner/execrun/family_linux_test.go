@@ -1,14 +1,17 @@
 package execrun
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,4 +209,65 @@ func TestSupervisorOutlivesTheGateway(t *testing.T) {
 	if end, err := started.wait(); err != nil || end.signal != "KILL" {
 		t.Errorf("%+v, %v", end, err)
 	}
+}
+
+// manyChildren starts many processes, says their ids and then that they are up.
+const manyChildren = `i=0; while [ $i -lt 40 ]; do sleep 1000 & echo $!; i=$((i+1)); done; echo up; wait`
+
+// startMany has a keeper start manyChildren, and returns the task and the ids once all are up.
+func startMany(t *testing.T, k keeper) (started task, pids []int) {
+	t.Helper()
+	out, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	started, err = k.start(&launch{path: "/bin/sh", argv: []string{"sh", "-c", manyChildren},
+		env: []string{"PATH=" + os.Getenv("PATH")}, files: [3]*os.File{null, ours, null}})
+	_ = ours.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "up"; {
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+	}
+	return started, pids
+}
+
+// TestKillWaitsForTheFamily kills so many processes that the last has not ended when the kill is ordered.
+func TestKillWaitsForTheFamily(t *testing.T) {
+	t.Parallel()
+	t.Run("cgroup", func(t *testing.T) {
+		r := newRunner(t, "cgroup", Config{})
+		started, pids := startMany(t, r.keeper)
+		if err := started.kill(); err != nil || len(pids) != 40 {
+			t.Errorf("%v, %d processes", err, len(pids))
+		}
+		if empty, err := started.(*cgroupTask).group.empty(); err != nil || !empty {
+			t.Errorf("kill has returned, and the group is not empty: %v", err)
+		}
+		_, _ = started.wait()
+	})
+	t.Run("supervisor", func(t *testing.T) {
+		started, pids := startMany(t, supervisors{})
+		if err := started.kill(); err != nil || len(pids) != 40 {
+			t.Errorf("%v, %d processes", err, len(pids))
+		}
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+				t.Errorf("kill has returned, and process %d is there: %v", pid, err)
+				break
+			}
+		}
+		_, _ = started.wait()
+	})
 }

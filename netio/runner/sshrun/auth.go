@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -18,7 +19,7 @@ import (
 type keyring struct {
 	mu    sync.Mutex // guards keys
 	keys  map[string]ssh.Signer
-	locks map[string]bool // files with a passphrase that nobody has given
+	locks map[string]ssh.PublicKey // of the files with a passphrase that nobody has given; nil where it is not known
 }
 
 // load returns the key of a file. A nil signer has a reason: what is said of the file where all keys were refused.
@@ -36,8 +37,8 @@ func (k *keyring) load(file string) (s ssh.Signer, reason string) {
 		return nil, fmt.Sprintf("%s (not read: %v)", file, rootCause(err))
 	}
 	s, err = ssh.ParsePrivateKey(data)
-	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
-		k.locks[file] = true
+	if missing, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked {
+		k.locks[file] = missing.PublicKey
 		return nil, file + " (not tried: it has a passphrase; add it to the agent)"
 	}
 	if err != nil {
@@ -64,16 +65,34 @@ func (k *keyring) unlock(file string, passphrase []byte) error {
 	return nil
 }
 
-// locked returns the files of these targets' keys that have a passphrase which nobody has given.
-func (k *keyring) locked() []string {
+// locked returns the files of keys that have a passphrase which nobody has given, but for those that one of these holds.
+func (k *keyring) locked(held map[string]bool) []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	files := make([]string, 0, len(k.locks))
-	for f := range k.locks {
-		files = append(files, f)
+	for f, public := range k.locks {
+		if public == nil || !held[string(public.Marshal())] {
+			files = append(files, f)
+		}
 	}
 	sort.Strings(files)
 	return files
+}
+
+// heldBy returns the public keys that an agent has, as they are on the wire.
+func heldBy(socket string) map[string]bool {
+	held := map[string]bool{}
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return held
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	list, _ := agent.NewClient(conn).List()
+	for _, key := range list {
+		held[string(key.Marshal())] = true
+	}
+	return held
 }
 
 // credentials is what one connection shows of the gateway's keys. close lets go of the agent.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -90,20 +91,27 @@ func New(c Config) (*Runner, error) {
 	}
 	r := &Runner{config: c, settings: settings, budget: runner.NewBudget(c.MaxOutput), slots: make(chan struct{}, c.MaxSessions),
 		dials: make(chan struct{}, c.Dials), devices: map[string]*device{}}
-	r.keys.keys, r.keys.locks = map[string]ssh.Signer{}, map[string]bool{}
+	r.keys.keys, r.keys.locks = map[string]ssh.Signer{}, map[string]ssh.PublicKey{}
 	r.ended, r.end = context.WithCancel(context.Background())
 	return r, nil
 }
 
-// Locked reads the keys for these targets and returns the files of those that have a passphrase, each once. With Unlock a
-// program asks for them before anything starts.
+// Locked reads the keys for these targets and returns the files of those that have a passphrase and are in no agent of the
+// targets, each once. With Unlock a program asks for them before anything starts.
 func (r *Runner) Locked(targets ...string) []string {
+	held, asked := map[string]bool{}, map[string]bool{}
 	for _, t := range targets {
-		if s, err := r.settings.read(t); err == nil {
-			r.keys.fromFiles(s, new(credentials))
+		s, err := r.settings.read(t)
+		if err != nil {
+			continue
+		}
+		r.keys.fromFiles(s, new(credentials))
+		if s.agent != "" && !asked[s.agent] {
+			asked[s.agent] = true
+			maps.Copy(held, heldBy(s.agent))
 		}
 	}
-	return r.keys.locked()
+	return r.keys.locked(held)
 }
 
 // Unlock reads the key of a file with its passphrase, which is not kept.
