@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"shoal/netio"
@@ -20,6 +21,7 @@ type scanCommand struct {
 	Exclude []string `short:"x" help:"Leave these targets out; may be repeated." placeholder:"TARGETS" sep:"none"`
 	Groups  string   `help:"File with the groups that @NAME in the targets stands for." placeholder:"FILE"`
 	Pick    *uint64  `help:"Scan only so many of the targets, chosen by --seed." placeholder:"N"`
+	Limit   string   `help:"Scan only a part of the targets, such as 10%, or so many, chosen by --seed." placeholder:"N|N%"`
 
 	Rate      int           `help:"Probes started in a second, at most; fewer where answers come late or local means are short." default:"10000" placeholder:"N"`
 	Fanout    int           `help:"Probes in flight, at most." default:"1000" placeholder:"N"`
@@ -51,7 +53,7 @@ func (c *scanCommand) Help() string {
   shoal client scan --embedded 10.0.0.0/8 -p 22 --rate 5000 --job-log scan.log
   shoal client scan 10.0.0.0/8 -p 22 --job-log scan.log --resume
 
-Each probe has one of five answers: open, closed, filtered (nothing came back in time), unreachable (a router or the routing
+SIGUSR1 shows how far the scan is. Each probe has one of five answers: open, closed, filtered (nothing came back in time), unreachable (a router or the routing
 table said so), or not_tried: the scanning machine lacked descriptors, ports or rights for as long as --patience, or the
 gateway does not allow the address. Local errors are never taken for closed.
 
@@ -152,6 +154,15 @@ func (c *scanCommand) targets(seed uint64) (target.Set, error) {
 		}
 		set = set.Minus(less)
 	}
+	if c.Limit != "" {
+		share, err := target.ParseShare(c.Limit)
+		if err != nil {
+			return set, usage("--limit %w", err)
+		}
+		if set, err = pick(set, share.Of(set.Len()), seed); err != nil {
+			return set, targetError("--limit", err)
+		}
+	}
 	if c.Pick != nil {
 		picked, err := set.Pick(*c.Pick, seed)
 		if err != nil {
@@ -212,7 +223,9 @@ func (c *scanCommand) report(p *process, client *clientCommand, sw *netio.Swarm,
 		Before: int64(r.remote.Answered()), Quiet: client.Quiet, Plain: client.Stats})
 	defer r.progress.close()
 	r.out = newScanWriter(r.progress.beside(p.stdout), c.Output, !p.stdout.continued())
+	stop := showOnSignal(r.writeUnderway)
 	err = r.results(p.ctx)
+	stop()
 	r.progress.close()
 	if !client.Quiet {
 		fmt.Fprintln(p.stderr, r.summary(s, err))
@@ -231,10 +244,20 @@ type scanReport struct {
 	begun    time.Time
 	before   uint64       // answers of earlier runs
 	printed  probe.Counts // what has been handed to the writer, by answer
-	last     probe.Status
+	last     atomic.Pointer[probe.Status]
+	answered atomic.Uint64
 }
 
-func (r *scanReport) status(s probe.Status) { r.last = s }
+func (r *scanReport) status(s probe.Status) { r.last.Store(&s) }
+
+// writeUnderway says how far the scan is; any goroutine may call it.
+func (r *scanReport) writeUnderway() {
+	text := fmt.Sprintf("under way for %.1f s: %d of %d probes answered", time.Since(r.begun).Seconds(), r.answered.Load(), r.remote.Total())
+	if s := r.last.Load(); s != nil {
+		text += fmt.Sprintf("; %d of at most %d in flight, at most %s/s", s.InFlight, s.Sockets, formatRate(s.Rate))
+	}
+	fmt.Fprintln(r.progress.besideStderr(r.p.stderr), text)
+}
 
 func (r *scanReport) resumed(client *clientCommand) func(error) {
 	return func(err error) {
@@ -269,6 +292,7 @@ func (r *scanReport) results(ctx context.Context) error {
 				break
 			}
 		}
+		r.answered.Store(r.remote.Answered())
 		r.progress.set(int64(r.remote.Answered()), int64(r.remote.Counts().NotTried))
 	}
 	if written != nil {
@@ -307,8 +331,8 @@ func (r *scanReport) summary(s probe.Scan, err error) string {
 	if n := counts.Total(); n > 0 && elapsed > 0 {
 		text += fmt.Sprintf(", %s probes/s", formatRate(float64(n)/elapsed.Seconds()))
 	}
-	if r.last.LocalErrors > 0 {
-		text += fmt.Sprintf("; %s for want of local means", counted(int(r.last.LocalErrors), "start")+" failed")
+	if last := r.last.Load(); last != nil && last.LocalErrors > 0 {
+		text += fmt.Sprintf("; %s for want of local means", counted(int(last.LocalErrors), "start")+" failed")
 	}
 	if n := r.remote.Resumes(); n > 0 {
 		text += fmt.Sprintf("; went on %s", counted(n, "time"))

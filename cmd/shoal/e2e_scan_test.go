@@ -255,3 +255,18 @@ func TestScanWithoutDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// SIGUSR1 shows how far a scan is, without ending it; --limit takes a part of its targets.
+func TestScanUnderway(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil, "client", "scan", "--embedded", "127.78.9.0/24", "-p", "1-4", "--rate", "50", "--limit", "50%", "--seed", "3")
+	eventually(t, "the first answer", func() bool { return r.stdout.String() != "" })
+	r.signal(syscall.SIGUSR1)
+	eventually(t, "how far it is", func() bool {
+		return strings.Contains(r.stderr.String(), "under way for ") && strings.Contains(r.stderr.String(), " of 512 probes answered")
+	})
+	r.signal(os.Interrupt)
+	if status := r.wait(); status != exitInterrupted {
+		t.Errorf("exit status %d: %s", status, r.stderr.String())
+	}
+}
