@@ -129,7 +129,7 @@ measure_hostile() {
 	timed "timeouts of hostile commands" "$hostile" "$shoal" client -q exec --via exec --timeout 1s --fanout 100 -w "n[1-$hostile]" --shell -- \
 		"trap '' TERM; (setsid sh -c 'trap \"\" TERM HUP; exec >/dev/null 2>&1; sleep 1000; : $mark' &) ; sleep 1000; : $mark"
 	sleep 0.1
-	alive=$(grep -lsa "$mark" /proc/[0-9]*/cmdline | grep -v "/$gateway/" | wc -l)
+	alive=$(grep -lsa "shoal-[h]ostile-$$" /proc/[0-9]*/cmdline | wc -l) # the pattern does not match grep's own arguments
 	echo "of them alive after 100 ms: $alive"
 	stop
 }
