@@ -23,9 +23,9 @@ func halves() *laneWire {
 // A frame gets through that is far larger than what any connection carries before it breaks.
 func TestLargeFrameOverConnectionsThatBreak(t *testing.T) {
 	for _, c := range []struct{ frame, carried, connections int }{
-		{4 << 20, 100 << 10, 70}, // 64 KiB at a time
-		{4 << 20, 20 << 10, 280}, // 16 KiB
-		{1 << 20, 1500, 1100},    // 1 KiB
+		{1 << 20, 100 << 10, 20},  // 64 KiB at a time
+		{300 << 10, 20 << 10, 22}, // 16 KiB
+		{100 << 10, 1500, 110},    // 1 KiB
 	} {
 		w := halves()
 		from := &w.ends[0]
