@@ -22,6 +22,7 @@ type contextKey int
 const (
 	handlerKey contextKey = iota
 	peerKey
+	clientKey           // of the handler of a task
 	metadataKey         // of what came with a call: the value of its field
 	outgoingMetadataKey // of what is to go with calls
 	outgoingFieldsKey   // of the fields of calls that a Map makes inside interceptors

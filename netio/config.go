@@ -55,8 +55,12 @@ func (c GatewayConfig) settle() (GatewayConfig, error) {
 		c.Listen = []string{DefaultURL}
 	}
 	for _, u := range c.Listen {
-		if _, _, err := splitURL(u); err != nil {
+		scheme, _, err := splitURL(u)
+		if err != nil {
 			return c, err
+		}
+		if scheme == "tls" && c.TLS == nil {
+			return c, fmt.Errorf("%w: TLS has to be set for %s", ErrBadConfig, u)
 		}
 	}
 	var s settings
@@ -138,24 +142,24 @@ func (c SwarmConfig) settle() (SwarmConfig, error) {
 	return c, checkLimits(c.FrameLimit, 0)
 }
 
-// ErrBadURL says that an address is not written as tcp://host:port or unix:///path.
+// ErrBadURL says that an address is not written as tcp://host:port, tls://host:port or unix:///path.
 var ErrBadURL = errors.New("bad URL")
 
-// splitURL returns the network and the address of tcp://host:port or unix:///path.
-func splitURL(raw string) (network, address string, err error) {
+// splitURL returns the scheme (tcp, tls or unix) and the address of tcp://host:port, tls://host:port or unix:///path.
+func splitURL(raw string) (scheme, address string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "", "", fmt.Errorf("%w %q: %s", ErrBadURL, raw, urlHint(raw))
 	}
 	switch u.Scheme {
-	case "tcp":
+	case "tcp", "tls":
 		if u.Path == "/" && u.RawQuery == "" && u.Fragment == "" {
 			return "", "", fmt.Errorf("%w %q: write %s, without the slash at the end", ErrBadURL, raw, strings.TrimSuffix(raw, "/"))
 		}
 		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
-			return "", "", fmt.Errorf("%w %q: a tcp URL is tcp://host:port", ErrBadURL, raw)
+			return "", "", fmt.Errorf("%w %q: a %s URL is %s://host:port", ErrBadURL, raw, u.Scheme, u.Scheme)
 		}
-		return "tcp", u.Host, nil
+		return u.Scheme, u.Host, nil
 	case "unix":
 		path := u.Path
 		if u.Host != "" || path == "" {
@@ -167,7 +171,7 @@ func splitURL(raw string) (network, address string, err error) {
 		}
 		return "unix", path, nil
 	}
-	return "", "", fmt.Errorf("%w %q: write tcp://host:port or unix:///path", ErrBadURL, raw)
+	return "", "", fmt.Errorf("%w %q: write tcp://host:port, tls://host:port or unix:///path", ErrBadURL, raw)
 }
 
 // urlHint says what to write in place of what is no URL.
@@ -175,7 +179,7 @@ func urlHint(raw string) string {
 	if address, zone, ok := strings.Cut(raw, "%"); ok && strings.HasPrefix(raw, "tcp://[") && !strings.HasPrefix(zone, "25") {
 		return fmt.Sprintf("the zone of an address stands after %%25: write %s%%25%s", address, zone)
 	}
-	return "write tcp://host:port or unix:///path"
+	return "write tcp://host:port, tls://host:port or unix:///path"
 }
 
 func newID() (id proto.ID) {

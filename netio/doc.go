@@ -61,6 +61,13 @@
 // drains names its successor (GatewayConfig.Successor), to which swarms go (successor.go). A frame above 64 KiB crosses the wire in
 // parts, and in ever smaller ones while connections break before one is through (internal/session/parts.go).
 //
+// # Trust
+//
+// Addresses that begin with tls:// speak TLS 1.3 alone (GatewayConfig.TLS, SwarmConfig.TLS). A goroutine shakes hands
+// (gateway_tls.go), bounded like every greeting; then the event loop opens records where their bytes arrive, and whoever flushes
+// seals a burst at a time (link_tls.go, internal/record). GatewayConfig.Authenticate says who a client is, Authorize what it may
+// run; [PeerFrom] tells subroutines. A session belongs to the identity that began it. Package trust has files for all of this.
+//
 // # Limits
 //
 // Frame, window of unanswered tasks, their bytes, streams, stream credit (of each stream, and where it is set of all of a
@@ -101,6 +108,7 @@
 //	ErrUnreachable        no gateway answers, or not for GiveUp           no                wait (Wait), start one
 //	ErrFull               the gateway has as many clients as it may       no                later; raise MaxHandlers
 //	ErrVersion            no protocol version in common                   no                use the same shoal
+//	ErrUntrusted          the certificate of a tls:// gateway is not good  no                check the address; ask who runs it
 //	ErrNotShoal           something else listens there                    no                check the address
 //	ErrBadURL             the address is none                             no                mend it
 //	ErrBadConfig          a configuration or an option cannot be          no                mend it

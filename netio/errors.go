@@ -51,6 +51,7 @@ var (
 	ErrUnreachable = errors.New("no gateway reached")
 	ErrFull        = errors.New("gateway is full")
 	ErrVersion     = errors.New("no protocol version in common")
+	ErrUntrusted   = errors.New("gateway is not to be trusted")
 	ErrNotShoal    = proto.ErrNotShoal
 	ErrMalformed   = proto.ErrMalformed
 	errIdle        = errors.New("peer was silent for too long")

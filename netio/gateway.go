@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,7 @@ import (
 
 // GatewayConfig is what a gateway can be told. Zero means the default, everywhere.
 type GatewayConfig struct {
-	Listen []string // URLs, tcp://host:port (port 0: any free one) or unix:///path; default DefaultURL
+	Listen []string // URLs, tcp://host:port (port 0: any free one), tls://host:port or unix:///path; default DefaultURL
 
 	Workers     int // tasks that run or wait at once; default 1024
 	MaxHandlers int // connections, and lanes that wait for theirs; default 9/10 of the descriptor limit
@@ -54,6 +55,20 @@ type GatewayConfig struct {
 	Interceptors []Interceptor // around each subroutine, the first outermost
 	Logger       *slog.Logger  // default: none
 
+	// TLS is for tls:// addresses, which need it: TLS 1.3 alone, without session tickets. It needs a certificate, or a function
+	// that gives one; what it asks of clients' certificates is up to it.
+	TLS *tls.Config
+
+	// Authenticate says who a client is that has said hello, before Admit is asked. An error refuses it, as Admit's does. A
+	// session belongs to the identity that began it: to another one it does not exist. It runs as Admit does. Default: nobody has
+	// an identity.
+	Authenticate func(ctx context.Context, c Client) (identity string, err error)
+
+	// Authorize is asked about each frame of tasks and each stream, before anything of it runs; an error refuses them with
+	// ErrNotAllowed and its text. It is called on event loops: it must not block, and neither change nor keep p. Default:
+	// everything is allowed.
+	Authorize func(p *Peer, subroutine string, shape Shape) error
+
 	// Admit is asked about each connection that has said hello, before it is welcome. An error refuses it: the client gets its
 	// text, and gives up with ErrNotAllowed, or tries again where the error matches ErrFull or ErrDraining. It runs on a
 	// goroutine of its own; the context ends after HandshakeTimeout, and with the connection. Default: everybody is welcome.
@@ -63,6 +78,7 @@ type GatewayConfig struct {
 // Client is what a gateway knows of a connection that asks to be welcome.
 type Client struct {
 	RemoteAddr string // of a unix socket without a name, the gateway's own
+	Peer       Peer   // its Identity is set when Admit is asked
 	Resumes    bool   // it says that it goes on with a lane that this gateway knows
 	Credential []byte // SwarmConfig.Credential of the client; nil: it gives none
 }
@@ -129,6 +145,7 @@ const (
 type sessionKey struct {
 	session proto.ID
 	lane    uint16
+	owner   string // identity of the client
 }
 
 // NewGateway returns a gateway with this configuration. Start checks it.
@@ -203,7 +220,11 @@ func (g *Gateway) start(listeners []net.Listener) error {
 	}
 	g.listeners = listeners
 	for _, ln := range listeners {
-		g.urls = append(g.urls, ln.Addr().Network()+"://"+ln.Addr().String())
+		scheme := ln.Addr().Network()
+		if _, inTLS := ln.(tlsListener); inTLS {
+			scheme = "tls"
+		}
+		g.urls = append(g.urls, scheme+"://"+ln.Addr().String())
 	}
 	g.serve(config, loops)
 	return nil

@@ -39,7 +39,7 @@ func TestAwayLanesMakeRoom(t *testing.T) {
 	knows := func(h proto.Hello) bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return g.sessions[sessionKey{h.Session, 0}] != nil
+		return g.sessions[sessionKey{session: h.Session}] != nil
 	}
 	first := connect(t, g).greet(helloFor())
 	if knows(empty) || !knows(used) || !knows(owing) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shoal/netio/internal/engine"
+	"shoal/netio/internal/record"
 	"shoal/proto"
 )
 
@@ -29,6 +30,8 @@ type connection struct {
 	link    link
 	gateway *Gateway
 	remote  string
+	records *record.Conn            // nil: the connection is plain
+	peer    Peer                    // what is known of the client
 	since   int64                   // when it was accepted; guarded by gateway.mu
 	hello   atomic.Bool             // it has said hello
 	handler atomic.Pointer[handler] // whose lane it carries; nil: none yet
@@ -39,8 +42,10 @@ type connection struct {
 const greetings = 1024
 
 // take makes a connection of what was accepted, and has it read.
-func (g *Gateway) take(conn net.Conn) {
+func (g *Gateway) take(conn net.Conn, inTLS bool) {
 	c := &connection{gateway: g, remote: peerName(conn), since: monotonic()}
+	c.peer.Addr = c.remote
+	c.peer.askUID(conn)
 	g.mu.Lock()
 	var silent *connection
 	if len(g.greeting) >= greetings {
@@ -63,6 +68,10 @@ func (g *Gateway) take(conn net.Conn) {
 		return
 	case silent != nil:
 		silent.refuse(fmt.Errorf("no hello yet, and others want to say theirs: %w", errIdle))
+	}
+	if inTLS {
+		go c.secure(conn)
+		return
 	}
 	if g.engine == nil || !engine.Takes(conn) {
 		go c.pump(conn)
@@ -106,7 +115,10 @@ func peerName(conn net.Conn) string {
 // pump reads a connection without a descriptor on the calling goroutine.
 func (c *connection) pump(conn net.Conn) {
 	c.link.open(newConnCarrier(conn, &c.link))
-	err := c.link.readLoop(pumped{c})
+	err := c.shakeHands(conn)
+	if err == nil {
+		err = c.link.readLoop(pumped{c})
+	}
 	c.link.close()
 	c.Closed(err)
 }
@@ -123,10 +135,20 @@ func (p pumped) receive(k *link, src []byte) (consumed, need int, err error) {
 }
 
 // Opened is called when the connection can be written to.
-func (c *connection) Opened(ec *engine.Conn) { c.link.open(ec) }
+func (c *connection) Opened(ec *engine.Conn) {
+	if c.records != nil {
+		c.link.open(&tlsCarrier{Conn: ec, records: c.records})
+		return
+	}
+	c.link.open(ec)
+}
 
 // Received is called with what has arrived.
 func (c *connection) Received(src []byte) {
+	if c.records != nil {
+		c.openRecords(src)
+		return
+	}
 	if err := c.link.arrived(src, c); err != nil {
 		c.fail(err)
 	}
@@ -135,6 +157,9 @@ func (c *connection) Received(src []byte) {
 // Closed is called when the connection has ended.
 func (c *connection) Closed(err error) {
 	defer c.gateway.running.Done()
+	if c.records != nil {
+		c.records.Free()
+	}
 	c.link.readingEnded() // first: whoever attaches it to a handler looks for that after it has told which
 	c.gateway.greeted(c)
 	if h := c.handler.Load(); h != nil {
@@ -164,7 +189,7 @@ func (c *connection) receive(k *link, src []byte) (consumed, need int, err error
 		return 0, 0, fmt.Errorf("%w: bytes before the welcome", proto.ErrMalformed)
 	}
 	c.hello.Store(true)
-	if c.gateway.config.Admit == nil {
+	if c.gateway.config.Admit == nil && c.gateway.config.Authenticate == nil {
 		return size, 0, c.gateway.admit(c, hello)
 	}
 	c.gateway.running.Go(func() { c.ask(hello) })
@@ -183,7 +208,15 @@ func (c *connection) ask(hello proto.Hello) {
 		case <-ctx.Done():
 		}
 	}()
-	err := c.gateway.config.Admit(ctx, Client{RemoteAddr: c.remote, Resumes: hello.Resume, Credential: hello.Credential()})
+	client := Client{RemoteAddr: c.remote, Resumes: hello.Resume, Credential: hello.Credential(), Peer: c.peer}
+	var err error
+	if c.gateway.config.Authenticate != nil {
+		c.peer.Identity, err = c.gateway.config.Authenticate(ctx, client)
+		client.Peer.Identity = c.peer.Identity
+	}
+	if err == nil && c.gateway.config.Admit != nil {
+		err = c.gateway.config.Admit(ctx, client)
+	}
 	if err != nil {
 		c.fail(c.gateway.refusalOf(err))
 	} else if err := c.gateway.admit(c, hello); err != nil {

@@ -40,7 +40,7 @@ func (g *Gateway) admit(c *connection, hello proto.Hello) error {
 		}
 	}
 	for {
-		h, err := g.handlerFor(hello)
+		h, err := g.handlerFor(c, hello)
 		if err != nil {
 			return err
 		}
@@ -51,8 +51,8 @@ func (g *Gateway) admit(c *connection, hello proto.Hello) error {
 }
 
 // handlerFor returns the handler of the hello's lane, a new one if there is none to resume.
-func (g *Gateway) handlerFor(hello proto.Hello) (*handler, error) {
-	key := sessionKey{hello.Session, hello.Lane}
+func (g *Gateway) handlerFor(c *connection, hello proto.Hello) (*handler, error) {
+	key := sessionKey{hello.Session, hello.Lane, c.peer.Identity}
 	resumable := hello.Session != proto.ID{}
 	g.mu.Lock()
 	for tries := 0; ; {
@@ -187,6 +187,7 @@ func (g *Gateway) attach(h *handler, r *resumption) error {
 		received = 0
 	}
 	h.remote.Store(&r.c.remote)
+	h.client.Store(&r.c.peer)
 	h.clock = monotonic()/int64(time.Millisecond) - int64(hello.Clock)
 	h.mu.Lock()
 	possible := h.out.CanRewind(received)

@@ -30,6 +30,7 @@ type handler struct {
 	// Set by each hello.
 	clock  int64                  // what to add to the client's milliseconds for ours
 	remote atomic.Pointer[string] // address of the client; nil: not welcomed yet
+	client atomic.Pointer[Peer]   // the client; nil: not welcomed yet
 
 	// Guarded by lane.mu.
 	slots      []*Task // by id; nil: not in use
@@ -139,7 +140,7 @@ func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) err
 	if err := h.admit(b); err != nil {
 		return err
 	}
-	if refusal := h.refusal(b.sub, name, ShapeCall, unknown); refusal != nil {
+	if refusal := h.refusal(b.sub, name, ShapeCall, unknown, h.authorize(b.sub, name, ShapeCall)); refusal != nil {
 		return h.refuseAll(b, refusal)
 	}
 	if h.held.Load() > h.gateway.config.mostFrames() || h.batched.Load() > mostBatched*int64(h.gateway.config.Window) {
@@ -213,13 +214,15 @@ func (h *handler) admit(b *batch) error {
 }
 
 // refusal says why a subroutine cannot run, nil if it can. Unknown is the type of a critical field that is not known; 0: there
-// is none.
-func (h *handler) refusal(sub *subroutine, name []byte, shape Shape, unknown uint16) error {
+// is none. Forbidden is what authorize has returned.
+func (h *handler) refusal(sub *subroutine, name []byte, shape Shape, unknown uint16, forbidden error) error {
 	switch {
 	case unknown != 0:
 		return &StatusError{Status: proto.StatusNotAllowed, Code: proto.CodeBadField, Text: fmt.Sprintf("field %#x is not known here", unknown)}
 	case h.gateway.draining.Load():
 		return &StatusError{Status: proto.StatusDraining}
+	case forbidden != nil:
+		return &StatusError{Status: proto.StatusNotAllowed, Text: forbidden.Error()}
 	case sub == nil:
 		return &StatusError{Status: proto.StatusUnknownSubroutine, Text: string(name)}
 	case sub.info.Shape != shape:

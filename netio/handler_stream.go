@@ -25,6 +25,7 @@ func (h *handler) openStream(payload []byte, fields proto.Fields, unknown uint16
 	}
 	s.init(&h.lane, ctx, o.Stream, o.Shape, string(o.Name), deadline)
 
+	forbidden := h.authorize(sub, o.Name, o.Shape)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if streams := h.gateway.config.Streams; o.Stream >= uint32(streams) {
@@ -38,7 +39,7 @@ func (h *handler) openStream(payload []byte, fields proto.Fields, unknown uint16
 		window = 0
 	}
 	s.enter(window, h.chunkCredit)
-	refusal := h.refusal(sub, o.Name, o.Shape, unknown)
+	refusal := h.refusal(sub, o.Name, o.Shape, unknown, forbidden)
 	if refusal == nil && h.gateway.counters.streams.Add(1) > int64(h.gateway.config.MaxStreams) {
 		h.gateway.counters.streams.Add(-1)
 		refusal = h.gateway.busyError("too many streams")

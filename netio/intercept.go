@@ -11,6 +11,7 @@ type CallInfo struct {
 	Shape      Shape
 	Body       []byte // the argument; valid during the call
 	Remote     string // the client's address, at the gateway
+	Peer       Peer   // the client, at the gateway
 }
 
 // Invoker goes on with a call.
@@ -73,7 +74,7 @@ func (g *Gateway) runCall(b *batch, i int) ([]byte, error) {
 	if len(g.config.Interceptors) == 0 {
 		return sub.call(t.ctx, t.body)
 	}
-	info := &CallInfo{Subroutine: sub.info.Name, Shape: ShapeCall, Body: t.body, Remote: t.b.h.peer()}
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: ShapeCall, Body: t.body, Remote: t.b.h.peer(), Peer: PeerFrom(t.Context())}
 	return intercept(t.Context(), g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		if sub.call != nil {
 			return sub.call(ctx, c.Body)
@@ -95,7 +96,7 @@ func (g *Gateway) runOpen(s *Stream, sub *subroutine, argument []byte) ([]byte, 
 	if len(g.config.Interceptors) == 0 {
 		return sub.open(s.ctx, argument, s)
 	}
-	info := &CallInfo{Subroutine: sub.info.Name, Shape: sub.info.Shape, Body: argument, Remote: RemoteAddr(s.ctx)}
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: sub.info.Shape, Body: argument, Remote: RemoteAddr(s.ctx), Peer: PeerFrom(s.ctx)}
 	return intercept(s.ctx, g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		return sub.open(ctx, c.Body, s)
 	})

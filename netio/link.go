@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"shoal/netio/internal/engine"
 	"shoal/netio/internal/session"
 	"shoal/proto"
 )
@@ -49,12 +48,15 @@ type carrier interface {
 	Close()
 }
 
+// turner is a carrier whose bytes come by an event loop, in turns.
+type turner interface{ AskTurn() }
+
 // open gives the link what carries it. A link that was closed before closes it.
 func (k *link) open(c carrier) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.carrier = c
-	_, k.turns = c.(*engine.Conn)
+	_, k.turns = c.(turner)
 	if k.closed {
 		c.Close()
 	}
@@ -175,8 +177,8 @@ func (k *link) askTurn() {
 	if k.need == 0 || len(k.in.B) < k.need {
 		return
 	}
-	if ec, ok := k.carrier.(*engine.Conn); ok {
-		ec.AskTurn()
+	if t, ok := k.carrier.(turner); ok {
+		t.AskTurn()
 	}
 }
 

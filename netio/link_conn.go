@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"shoal/netio/internal/record"
 	"shoal/netio/internal/session"
 	"shoal/proto"
 )
@@ -61,6 +62,9 @@ func (c *connCarrier) Write(pieces [][]byte) (int64, error) {
 	if len(pieces) == 1 {
 		n, err := c.conn.Write(pieces[0])
 		return int64(n), err
+	}
+	if sealed, ok := c.conn.(*record.Client); ok {
+		return sealed.WritePieces(pieces)
 	}
 	all := net.Buffers(pieces)
 	return all.WriteTo(c.conn)

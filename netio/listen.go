@@ -13,9 +13,13 @@ import (
 
 // listen binds a URL. A unix socket that a dead process left behind is replaced; anything else in its place is not.
 func listen(rawURL string) (net.Listener, error) {
-	network, address, err := splitURL(rawURL)
+	scheme, address, err := splitURL(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	network := scheme
+	if scheme == "tls" {
+		network = "tcp"
 	}
 	if network == "unix" {
 		if err := clearSocket(address); err != nil {
@@ -26,6 +30,8 @@ func listen(rawURL string) (net.Listener, error) {
 	lc.KeepAlive = -1 // heartbeats do better
 	ln, err := lc.Listen(context.Background(), network, address)
 	switch {
+	case err == nil && scheme == "tls":
+		return tlsListener{ln}, nil
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -87,6 +93,7 @@ func (g *Gateway) accept(ln net.Listener) {
 	const slowest = time.Second
 	pause := 5 * time.Millisecond
 	places := make(chan struct{}, takers)
+	_, inTLS := ln.(tlsListener)
 	for {
 		conn, err := ln.Accept()
 		if err == nil {
@@ -94,7 +101,7 @@ func (g *Gateway) accept(ln net.Listener) {
 			places <- struct{}{}
 			g.running.Go(func() {
 				defer func() { <-places }()
-				g.take(conn)
+				g.take(conn, inTLS)
 			})
 			continue
 		}

@@ -42,7 +42,7 @@ func connect(t testing.TB, g *Gateway) *raw {
 // connectPipe is connect over an in-memory pair, without a socket.
 func connectPipe(t testing.TB, g *Gateway) *raw {
 	ours, theirs := net.Pipe()
-	g.take(theirs)
+	g.take(theirs, false)
 	return newRaw(t, ours)
 }
 

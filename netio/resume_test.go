@@ -29,15 +29,15 @@ type laneKnown struct {
 // remember does what a client does with a welcome.
 func remember(h proto.Hello, w proto.Welcome) {
 	lane := laneKnown{w.Key(), h.Clock, h.Clock}
-	if old, ok := lanesKnown.Load(sessionKey{h.Session, h.Lane}); ok && w.Resumed {
+	if old, ok := lanesKnown.Load(sessionKey{session: h.Session, lane: h.Lane}); ok && w.Resumed {
 		lane.key, lane.begun = old.(laneKnown).key, old.(laneKnown).begun
 	}
-	lanesKnown.Store(sessionKey{h.Session, h.Lane}, lane)
+	lanesKnown.Store(sessionKey{session: h.Session, lane: h.Lane}, lane)
 }
 
 // again returns the hello that resumes a lane of which so many bytes were received, later than the last one of the lane.
 func again(h proto.Hello, received uint64) proto.Hello {
-	old, _ := lanesKnown.Load(sessionKey{h.Session, h.Lane})
+	old, _ := lanesKnown.Load(sessionKey{session: h.Session, lane: h.Lane})
 	lane, _ := old.(laneKnown)
 	h.Resume, h.Received, h.Clock, h.Extensions = true, received, max(h.Clock+1, lane.clock+1, clockMillis()), nil
 	if lane.key == nil { // the gateway has to find out
@@ -302,7 +302,7 @@ func TestResumeSweepDoesNotTakeOldAbsence(t *testing.T) {
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
 	g.mu.Lock()
-	h := g.sessions[sessionKey{hello.Session, 0}]
+	h := g.sessions[sessionKey{session: hello.Session}]
 	h.detachedAt = 1 // long ago
 	g.mu.Unlock()
 	h.exchange.mu.Lock() // the reader is between the two

@@ -107,7 +107,7 @@ func (s *simulation) dial(context.Context, string, string) (net.Conn, error) {
 	}
 	w := newMemoryWire()
 	s.wires = append(s.wires, w)
-	g.take(w.gateway)
+	g.take(w.gateway, false)
 	return w.client, nil
 }
 

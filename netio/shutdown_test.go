@@ -211,7 +211,7 @@ func TestShutdownWhileWelcoming(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}
-	g.take(held)
+	g.take(held, false)
 	p := newRaw(t, ours)
 	hello := helloFor()
 	hello.Session = newID()
@@ -250,7 +250,7 @@ func TestDrainWhileWelcoming(t *testing.T) {
 	within(t, "it runs", busy.arrived)
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}
-	g.take(held)
+	g.take(held, false)
 	p := newRaw(t, ours).greet(helloFor())
 	within(t, "the welcome has left", held.gate.arrived)
 	ctx, cancel := context.WithCancel(testContext(t))

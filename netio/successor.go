@@ -8,11 +8,16 @@ import (
 )
 
 // target is the address of a gateway.
-type target struct{ url, network, address string }
+type target struct {
+	url, network, address string
+	inTLS                 bool
+}
 
 func newTarget(url string) (t target, err error) {
 	t.url = url
-	t.network, t.address, err = splitURL(url)
+	if t.network, t.address, err = splitURL(url); t.network == "tls" {
+		t.network, t.inTLS = "tcp", true
+	}
 	return t, err
 }
 

@@ -2,6 +2,7 @@ package netio
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,10 @@ type SwarmConfig struct {
 	// each connection. Default: none.
 	Credential []byte
 
+	// TLS is for tls:// addresses: TLS 1.3 alone. Where it names no server, the gateway's certificate has to be for the host of the
+	// address. Default: what the system trusts, and no certificate of the client's own.
+	TLS *tls.Config
+
 	Interceptors []Interceptor // around each call, the first outermost
 	Logger       *slog.Logger  // default: none
 
@@ -83,7 +88,7 @@ type Swarm struct {
 	space chan struct{} // closed when a slot may have become free
 }
 
-// Dial connects to the gateway at url (tcp://host:port or unix:///path) and returns once one connection of the swarm
+// Dial connects to the gateway at url (tcp://host:port, tls://host:port or unix:///path) and returns once one connection of the swarm
 // is welcome; the others follow. A nil config means defaults. When no gateway can be reached, or within
 // SwarmConfig.Wait, the error matches ErrUnreachable, or says why the gateway refused. The context bounds Dial alone.
 func Dial(ctx context.Context, url string, config *SwarmConfig) (*Swarm, error) {
@@ -174,7 +179,7 @@ func (s *Swarm) reach(ctx context.Context) error {
 
 // passing reports whether trying again may help.
 func passing(err error) bool {
-	return !errors.Is(err, ErrVersion) && !errors.Is(err, ErrNotAllowed) && !errors.Is(err, ErrNotShoal) &&
+	return !errors.Is(err, ErrVersion) && !errors.Is(err, ErrUntrusted) && !errors.Is(err, ErrNotAllowed) && !errors.Is(err, ErrNotShoal) &&
 		!errors.Is(err, ErrMalformed)
 }
 

@@ -159,13 +159,19 @@ func (l *swarmLane) connectTo(ctx context.Context, to target) (*link, proto.Welc
 		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, to.url, explainDial(to.network, to.address, err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	welcome, err := l.handshake(conn)
+	var welcome proto.Welcome
+	if to.inTLS {
+		conn, err = s.secure(ctx, conn, to)
+	}
+	if err == nil {
+		welcome, err = l.handshake(conn)
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		_ = conn.Close()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(err, ErrUntrusted) {
 			err = fmt.Errorf("connected, but no answer within %v; is it a shoal gateway? %w", s.config.DialTimeout, ErrUnreachable)
 		}
 		var lost *net.OpError

@@ -379,6 +379,8 @@ func (c *taskContext) Value(key any) any {
 	switch key {
 	case peerKey:
 		return c.handler.peer()
+	case clientKey:
+		return c.handler
 	case metadataKey:
 		return c.metadata
 	}
