@@ -158,7 +158,8 @@ func (l *swarmLane) connectTo(ctx context.Context, to target) (*link, proto.Welc
 	if err != nil {
 		return nil, proto.Welcome{}, fmt.Errorf("%w at %s: %w", ErrUnreachable, to.url, explainDial(to.network, to.address, err))
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	dialled := conn
+	stop := context.AfterFunc(ctx, func() { _ = dialled.SetDeadline(time.Unix(1, 0)) })
 	var welcome proto.Welcome
 	if to.inTLS {
 		conn, err = s.secure(ctx, conn, to)

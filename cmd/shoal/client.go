@@ -10,7 +10,7 @@ import (
 
 // clientCommand is `shoal client` and what all its commands share.
 type clientCommand struct {
-	Gateway     []string      `help:"The gateway's address, tcp://host:port or unix:///path; default ${default_url}." env:"SHOAL_GATEWAY" placeholder:"URL" sep:"none"`
+	Gateway     []string      `help:"The gateway's address, tcp://host:port, tls://host:port or unix:///path; default ${default_url}." env:"SHOAL_GATEWAY" placeholder:"URL" sep:"none"`
 	Connections int           `help:"Connections to keep to the gateway; default ${default}." default:"4" placeholder:"N"`
 	Wait        time.Duration `help:"How long to wait for a gateway that is not there yet, such as 30s." default:"0s"`
 	Heartbeat   time.Duration `help:"Ask a silent gateway for a sign of life so often; after three times in vain the connection is lost. Default: ${default}." default:"5s" placeholder:"TIME"`
@@ -22,6 +22,8 @@ type clientCommand struct {
 	Stats       time.Duration `help:"Say on standard error how far the work is, so often, where that is no terminal, such as 30s. Default: never; 5s for files." placeholder:"TIME"`
 
 	calm bool // nothing is said when the gateway is lost: it was asked to end
+
+	clientTrust `embed:""`
 
 	Exec   execCommand   `cmd:"" help:"Run a command on each of many targets, and print the answers as they come."`
 	Run    runCommand    `cmd:"" help:"Run a file of tasks, host:command a line, and print each answer as it comes."`
@@ -75,6 +77,9 @@ const gatewayVariable = "SHOAL_GATEWAY"
 
 // url is the address of the gateway.
 func (c *clientCommand) url() string {
+	if len(c.Gateway) == 0 && c.inTLS() {
+		return defaultTLSURL
+	}
 	if len(c.Gateway) == 0 {
 		return netio.DefaultURL
 	}
@@ -84,7 +89,7 @@ func (c *clientCommand) url() string {
 // addressHint says where an address goes that stands in the place of something else.
 func addressHint(args []string) string {
 	for i, arg := range args {
-		if !strings.HasPrefix(arg, "tcp://") && !strings.HasPrefix(arg, "unix://") || i > 0 && strings.HasPrefix(args[i-1], "--") {
+		if !strings.HasPrefix(arg, "tcp://") && !strings.HasPrefix(arg, "tls://") && !strings.HasPrefix(arg, "unix://") || i > 0 && strings.HasPrefix(args[i-1], "--") {
 			continue
 		}
 		if args[0] == "server" {
@@ -110,6 +115,9 @@ func (c *clientCommand) dial(ctx context.Context, p *process, url string, config
 	}
 	if config.OnConnection == nil && !c.Quiet && !c.calm {
 		config.OnConnection = c.outage(func(line string) { sayLine(p.stderr, line) }).happened
+	}
+	if err := c.secure(url, &config); err != nil {
+		return nil, err
 	}
 	s, err := netio.Dial(ctx, url, &config)
 	switch {

@@ -104,7 +104,7 @@ func TestBadUsage(t *testing.T) {
 		{"client map square --batch 0", "--batch 0: it has to be at least 1"},
 		{"client ping -n 0", "-n has to be at least 1"},
 		{"client call square x --json", "is not JSON"},
-		{"client --gateway nowhere ping", `--gateway: bad URL "nowhere": write tcp://host:port or unix:///path`},
+		{"client --gateway nowhere ping", `--gateway: bad URL "nowhere": write tcp://host:port, tls://host:port or unix:///path`},
 		{"client --gateway tcp://nowhere ping", "a tcp URL is tcp://host:port"},
 		{"client --gateway tcp://127.0.0.1:1857/ ping", "write tcp://127.0.0.1:1857, without the slash at the end"},
 		{"client --gateway tcp://[fe80::1%eth0]:1857 ping", "write tcp://[fe80::1%25eth0]:1857"},
@@ -114,6 +114,9 @@ func TestBadUsage(t *testing.T) {
 		{"server --listen nowhere", `bad URL "nowhere"`},
 		{"server --listen tcp://127.0.0.1:99999", "invalid port"},
 		{"server --workers 0", "--workers"},
+		{"server --listen tcp://0.0.0.0:0", "other machines reach it"},
+		{"server --listen tls://127.0.0.1:0", "give --tls too"},
+		{"server --rights /nowhere/rights.toml", "shoal rights example"},
 		{"server --max-handlers=-1", "--max-handlers"},
 		{"server --drain-timeout=-1s", "--drain-timeout"},
 	} {

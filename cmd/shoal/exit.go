@@ -55,6 +55,10 @@ func unreachable(err error) error {
 		hint = "start it again, or name another with --gateway"
 	case errors.Is(err, netio.ErrVersion):
 		hint = "use the shoal that the gateway has"
+	case errors.Is(err, netio.ErrUntrusted):
+		hint = "copy the gateway's ca.pem to the folder of trust, or give --accept-new once"
+	case errors.Is(err, netio.ErrNotAllowed):
+		hint = "ask who runs the gateway"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "check the owner and mode of the socket"
 	case notThere(err):
@@ -89,7 +93,7 @@ func exitStatus(err error, stderr io.Writer) int {
 		return exitUnreachable
 	case task || stream:
 		return statusExit(netio.StatusOf(err))
-	case errors.Is(err, netio.ErrFull), errors.Is(err, netio.ErrDraining), errors.Is(err, netio.ErrVersion):
+	case errors.Is(err, netio.ErrFull), errors.Is(err, netio.ErrDraining), errors.Is(err, netio.ErrVersion), errors.Is(err, netio.ErrUntrusted), errors.Is(err, netio.ErrNotAllowed):
 		return exitUnreachable
 	case errors.Is(err, lines.ErrBadFile):
 		return exitUsage

@@ -24,6 +24,8 @@ const version = "0.1.0"
 type cli struct {
 	Server serverCommand `cmd:"" help:"Run a gateway until it is interrupted."`
 	Client clientCommand `cmd:"" help:"Send work to a gateway."`
+	Cert   certCommand   `cmd:"" help:"Make certificates and tokens: who may use a gateway."`
+	Rights rightsCommand `cmd:"" help:"What each identity may do at a gateway."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
@@ -59,7 +61,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		kong.Name("shoal"),
 		kong.Description("Batches of tasks, calls, streams and files over a swarm of persistent connections."),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
-		kong.Vars{"version": versionText(), "default_url": netio.DefaultURL},
+		kong.Vars{"version": versionText(), "default_url": netio.DefaultURL, "default_tls_url": defaultTLSURL},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exited = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
@@ -79,7 +81,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	// A reader that goes away (head, a closed pager) is an error of the write, not the end of the process.
 	signal.Ignore(syscall.SIGPIPE)
 	p := &process{stdout: newOutput(stdout), stderr: stderr}
-	p.interrupt = &interrupt{exit: os.Exit, output: p.stdout, reloads: k.Command() == "server" && c.Server.Table != ""}
+	p.interrupt = &interrupt{exit: os.Exit, output: p.stdout, reloads: k.Command() == "server" && (c.Server.Table != "" || c.Server.guarded())}
 	ctx, stop := p.interrupt.watch(context.Background())
 	defer stop()
 	p.ctx = ctx

@@ -8,6 +8,7 @@ import (
 	"shoal/netio/runner"
 	"shoal/netio/runner/execrun"
 	"shoal/netio/runner/sshrun"
+	"shoal/netio/trust"
 )
 
 // sshFlags name files of ssh in place of the user's own.
@@ -20,8 +21,17 @@ func (f *sshFlags) given() bool { return f.SSHConfig != "" || f.KnownHosts != ""
 
 // runners are the runners that a gateway of this process offers.
 type runners struct {
+	gate  *trust.Gate // asked about each request; nil: nobody is
 	close []func() error
 	ssh   *sshrun.Runner // nil: not offered
+}
+
+// guard returns a runner that runs what the client may run.
+func (r *runners) guard(via string, all runner.Runner) runner.Runner {
+	if r.gate == nil {
+		return all
+	}
+	return r.gate.Guard(via, all)
 }
 
 // end ends what the runners have under way. The gateway has ended.
@@ -45,7 +55,7 @@ func (r *runners) offerExec(gw *netio.Gateway, config execrun.Config, allow []st
 		return err
 	}
 	r.close = append(r.close, commands.Close)
-	runner.Register(gw, "exec", commands)
+	runner.Register(gw, "exec", r.guard("exec", commands))
 	gw.Describe("exec", "run a program beside the gateway: shoal client exec --via exec")
 	return nil
 }
@@ -63,7 +73,7 @@ func (r *runners) offerSSH(gw *netio.Gateway, f *sshFlags, config sshrun.Config,
 	}
 	r.ssh = devices
 	r.close = append(r.close, devices.Close)
-	runner.Register(gw, "ssh", devices)
+	runner.Register(gw, "ssh", r.guard("ssh", devices))
 	gw.Describe("ssh", "run a command on a device: shoal client exec")
 	return nil
 }
@@ -90,14 +100,14 @@ type serverRunners struct {
 }
 
 // offer registers the runners that were named.
-func (f *serverRunners) offer(gw *netio.Gateway, log *slog.Logger) (*runners, error) {
+func (f *serverRunners) offer(gw *netio.Gateway, gate *trust.Gate, log *slog.Logger) (*runners, error) {
 	switch {
 	case len(f.ExecAllow) > 0 && !f.Exec:
 		return nil, usage("--exec-allow says nothing without --exec")
 	case (len(f.SSHAllow) > 0 || f.given()) && !f.SSH:
 		return nil, usage("--ssh-allow, --ssh-config and --known-hosts say nothing without --ssh")
 	}
-	r := &runners{}
+	r := &runners{gate: gate}
 	if f.Exec {
 		if err := r.offerExec(gw, execrun.Config{Logger: log}, f.ExecAllow); err != nil {
 			return nil, err

@@ -19,6 +19,7 @@ import (
 	"shoal/netio/runner/probe"
 	"shoal/netio/table"
 	"shoal/netio/target"
+	"shoal/netio/trust"
 )
 
 // serverCommand is `shoal server`.
@@ -32,7 +33,8 @@ type serverCommand struct {
 	Probe           bool     `help:"Offer scans: 'shoal client scan' finds out from here which addresses and ports answer."`
 	ProbeAllow      []string `help:"With --probe: addresses that may be probed, such as 10.0.0.0/8,192.168.7.1-192.168.7.9; may be repeated. Default: all." placeholder:"ADDRESSES" sep:"none"`
 	serverRunners
-	Listen         []string      `help:"Address to listen on, tcp://host:port (port 0: any free one) or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
+	serverTrust    `embed:""`
+	Listen         []string      `help:"Address to listen on, tcp://host:port (port 0: any free one), tls://host:port or unix:///path; may be repeated. Default: ${default_url}." placeholder:"URL" sep:"none"`
 	Workers        int           `help:"Tasks that may run or wait at once." default:"1024"`
 	MaxHandlers    int           `help:"Connections at once; further ones are refused as full. Default: what the descriptor limit allows." placeholder:"N"`
 	Window         int           `help:"Unanswered tasks of one connection." default:"65536"`
@@ -55,7 +57,7 @@ func (c *serverCommand) Help() string {
   shoal server --listen tcp://127.0.0.1:0 --listen unix:///tmp/shoal.sock --ready-file /tmp/shoal.ready
 
 The first interrupt (Ctrl+C) drains: new tasks are refused, running ones finish and are answered. A second one cuts it short; the exit status is 4 then, as after --drain-timeout. SIGHUP
-reads the table again; without a table it ends the server, as does the end of its terminal.`
+reads the table and the files of trust again (these also when they change); without either it ends the server, as does the end of its terminal.`
 }
 
 // Run serves until an interrupt, or until a client stops the gateway.
@@ -74,11 +76,19 @@ func (c *serverCommand) Run(p *process) error {
 		return err
 	}
 	log := newLogger(p.stderr, c.LogLevel, c.LogFormat)
-	gw := netio.NewGateway(netio.GatewayConfig{
-		Listen: c.Listen, Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
+	gate, err := c.gate(c.Listen, log)
+	if err != nil {
+		return err
+	}
+	config := netio.GatewayConfig{
+		Listen: c.addresses(c.Listen), Workers: c.Workers, MaxHandlers: c.MaxHandlers, Window: c.Window,
 		SessionTimeout: c.SessionTimeout, IdleTimeout: c.IdleTimeout, Compress: compressions[c.Compress],
 		AllowStop: c.AllowStop, Logger: log,
-	})
+	}
+	if gate != nil {
+		gate.Configure(&config)
+	}
+	gw := netio.NewGateway(config)
 	var answers *table.Table
 	if c.Table != "" {
 		entries, err := readTable(c.Table, c.AllowDuplicates)
@@ -111,7 +121,7 @@ func (c *serverCommand) Run(p *process) error {
 	if c.Probe {
 		scans = probe.Serve(gw, probe.ServerConfig{Allow: allowed})
 	}
-	offered, err := c.offer(gw, log)
+	offered, err := c.offer(gw, gate, log)
 	if err != nil {
 		return err
 	}
@@ -142,7 +152,16 @@ func (c *serverCommand) Run(p *process) error {
 		}
 		defer os.Remove(c.ReadyFile)
 	}
-	c.serve(p.ctx, gw, answers, reload, log)
+	if gate != nil {
+		watching, stop := context.WithCancel(p.ctx)
+		watched := make(chan struct{})
+		go func() {
+			gate.Watch(watching, gw)
+			close(watched)
+		}()
+		defer func() { stop(); <-watched }()
+	}
+	c.serve(p.ctx, gw, gate, answers, reload, log)
 	if scans != nil {
 		scans.Stop() // they may take hours; their clients go on elsewhere
 	}
@@ -170,8 +189,8 @@ func (c *serverCommand) probeAllowed() (target.Set, error) {
 	return allowed, nil
 }
 
-// serve waits for the end, and reads the table again at each signal to reload.
-func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, answers *table.Table, reload <-chan os.Signal, log *slog.Logger) {
+// serve waits for the end, and reads the table and the files of trust again at each signal to reload.
+func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, gate *trust.Gate, answers *table.Table, reload <-chan os.Signal, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -179,6 +198,14 @@ func (c *serverCommand) serve(ctx context.Context, gw *netio.Gateway, answers *t
 		case <-gw.StopRequested():
 			return
 		case <-reload:
+			if gate != nil {
+				if err := gate.Reload(gw); err != nil {
+					log.Error("trust not read again; the old stays", "error", err)
+				}
+			}
+			if answers == nil {
+				continue
+			}
 			entries, err := readTable(c.Table, c.AllowDuplicates)
 			if err != nil {
 				log.Error("table not read again; the old one stays", "file", c.Table, "error", err)
