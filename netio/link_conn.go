@@ -149,6 +149,9 @@ func (c *connCarrier) fill() error {
 		}
 		return c.readErr
 	}
+	if sealed, ok := c.conn.(*record.Client); ok {
+		return c.fillSealed(sealed)
+	}
 	in := c.buffer()
 	n, err := c.conn.Read(in.B[len(in.B):cap(in.B)])
 	in.B = in.B[:len(in.B)+n]
@@ -156,6 +159,27 @@ func (c *connCarrier) fill() error {
 		return nil
 	}
 	return err
+}
+
+// fillSealed is fill where the bytes come inside TLS. It waits without a buffer.
+func (c *connCarrier) fillSealed(sealed *record.Client) error {
+	for {
+		in := c.buffer()
+		n, err := sealed.TryRead(in.B[len(in.B):cap(in.B)])
+		in.B = in.B[:len(in.B)+n]
+		if n > 0 {
+			return nil
+		}
+		if !errors.Is(err, record.ErrNothing) {
+			return err
+		}
+		if len(in.B) == 0 {
+			c.link.free()
+		}
+		if err := sealed.Wait(); err != nil {
+			return err
+		}
+	}
 }
 
 // buffer returns the buffer to read into.

@@ -4,8 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
-	"time"
+	"syscall"
 
 	"shoal/netio/internal/session"
 )
@@ -21,38 +22,54 @@ type Client struct {
 // source is what a Client reads: many records at once, out of a buffer that it keeps only while there is something in it.
 type source struct {
 	conn net.Conn
-	buf  *session.Buffer
-	next int
+	raw  syscall.RawConn // nil: the connection has no descriptor, and a read that waits keeps its buffer
+	buf  *session.Buffer // what has arrived and is not handed to crypto/tls; nil: nothing
+	err  error           // of the last read
 }
 
-func (s *source) fill() ([]byte, error) {
-	if s.buf == nil {
-		s.buf, s.next = session.NewBuffer(Burst), 0
-		n, err := s.conn.Read(s.buf.B[:cap(s.buf.B)])
-		s.buf.B = s.buf.B[:n]
-		if n == 0 {
-			s.free()
-			return nil, err
-		}
+// wait returns when something is there.
+func (s *source) wait() error {
+	if s.buf != nil {
+		return nil
 	}
-	return s.buf.B[s.next:], nil
-}
-
-func (s *source) used(n int) {
-	if s.next += n; s.next == len(s.buf.B) {
-		s.free()
+	if s.raw == nil {
+		s.take(s.conn.Read)
+		return s.err
 	}
+	err := s.raw.Read(func(fd uintptr) bool {
+		s.take(func(p []byte) (int, error) { return syscall.Read(int(fd), p) })
+		return !errors.Is(s.err, syscall.EAGAIN) && !errors.Is(s.err, syscall.EINTR)
+	})
+	if err == nil {
+		err = s.err
+	}
+	return err
 }
 
-func (s *source) free() {
-	s.buf.Free()
-	s.buf = nil
+// take reads once.
+func (s *source) take(read func([]byte) (int, error)) {
+	buf := session.NewBuffer(Burst)
+	n, err := read(buf.B[:cap(buf.B)])
+	if n > 0 {
+		buf.B = buf.B[:n]
+		s.buf, s.err = buf, nil
+		return
+	}
+	buf.Free()
+	if s.err = err; err == nil {
+		s.err = io.EOF
+	}
 }
 
 // Dial shakes hands as the client. The connection stays the caller's after an error, and is the Client's otherwise.
 func Dial(ctx context.Context, conn net.Conn, config *tls.Config) (*Client, error) {
 	w := &wire{conn: conn}
 	c := &Client{Conn: conn, wire: w, tls: tls.Client(w, Settle(config)), read: &source{conn: conn}}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.read.raw = raw
+		}
+	}
 	if err := c.tls.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
@@ -66,23 +83,40 @@ func (c *Client) State() tls.ConnectionState { return c.tls.ConnectionState() }
 // Read waits for what is inside the next record.
 func (c *Client) Read(p []byte) (int, error) {
 	for {
-		n, err := c.tls.Read(p)
-		if n > 0 || !errors.Is(err, errWouldBlock) {
+		if n, err := c.TryRead(p); n > 0 || !errors.Is(err, errWouldBlock) {
 			return n, err
 		}
-		src, err := c.read.fill()
-		if err != nil {
+		if err := c.Wait(); err != nil {
 			return 0, err
-		}
-		c.wire.in = src
-		n, err = c.tls.Read(p)
-		c.read.used(len(src) - len(c.wire.in))
-		c.wire.in = nil
-		if n > 0 || !errors.Is(err, errWouldBlock) {
-			return n, err
 		}
 	}
 }
+
+// TryRead is Read without waiting: ErrNothing where nothing is there.
+func (c *Client) TryRead(p []byte) (int, error) {
+	n, err := c.tls.Read(p)
+	if n > 0 || !errors.Is(err, errWouldBlock) || c.read.buf == nil {
+		return n, err
+	}
+	src := c.read.buf
+	c.wire.in = src.B
+	n, err = c.tls.Read(p)
+	if left := copy(src.B, c.wire.in); left > 0 {
+		src.B = src.B[:left]
+	} else {
+		src.Free()
+		c.read.buf = nil
+	}
+	c.wire.in = nil
+	return n, err
+}
+
+// ErrNothing is the error of TryRead where nothing is there.
+var ErrNothing error = errWouldBlock
+
+// Wait returns when something has arrived since TryRead has found nothing. It keeps no buffer meanwhile, where the connection has
+// a descriptor.
+func (c *Client) Wait() error { return c.read.wait() }
 
 // Write seals and sends p.
 func (c *Client) Write(p []byte) (int, error) {
@@ -116,11 +150,3 @@ func (c *Client) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
-
-var _ net.Conn = (*Client)(nil)
-
-// Close ends the connection.
-func (c *Client) Close() error { return c.Conn.Close() }
-
-// SetDeadline bounds reads and writes.
-func (c *Client) SetDeadline(t time.Time) error { return c.Conn.SetDeadline(t) }

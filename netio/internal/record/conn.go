@@ -52,10 +52,13 @@ func Settle(config *tls.Config) *tls.Config {
 // State returns what the handshake has agreed on.
 func (c *Conn) State() tls.ConnectionState { return c.tls.ConnectionState() }
 
-// Open takes what has arrived and calls deliver with what is inside, once for each Burst, and once with nothing where no record
-// is whole yet. The bytes are deliver's own only during the call. An error is deliver's or crypto/tls's; io.EOF: the peer has
+// Open takes what has arrived and calls deliver with what is inside, once for each Burst; where nothing has arrived, which is
+// somebody's turn, with nothing. The bytes are deliver's own only during the call. An error is deliver's or crypto/tls's; io.EOF: the peer has
 // said that nothing more comes.
 func (c *Conn) Open(src []byte, deliver func(plain []byte) error) error {
+	if len(src) == 0 {
+		return deliver(nil)
+	}
 	if c.part != nil {
 		c.keep(src)
 		if len(c.part.B) < c.need {
@@ -67,7 +70,7 @@ func (c *Conn) Open(src []byte, deliver func(plain []byte) error) error {
 		src = part.B
 	}
 	whole, need := records(src)
-	if whole == 0 && len(src) > 0 {
+	if whole == 0 {
 		c.need = need
 		c.keep(src)
 		return nil
