@@ -7,7 +7,7 @@ import (
 	"shoal/proto"
 )
 
-// onceTable knows the tasks that came with an idempotency key, by subroutine and key, until a while after they have ended. A
+// onceTable knows the tasks that came with an idempotency key, by identity, subroutine and key, until a while after they have ended. A
 // task that comes again, from a client that was killed and started anew, say, does not run again: it takes the place of the
 // first while that waits for a worker, gets its answer while that runs, and the same answer afterwards. A task that ended
 // before it ran is forgotten at once.
@@ -43,7 +43,7 @@ const (
 
 // join takes in the task of a batch that has just come, and says what becomes of it. The entry is that whose answer it gets.
 func (o *onceTable) join(b *batch, key []byte) (*onceEntry, onceState) {
-	id := b.sub.info.Name + "\x00" + string(key)
+	id := b.h.session.owner + "\x00" + b.sub.info.Name + "\x00" + string(key) // an answer is for the identity that asked
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e := o.entries[id]

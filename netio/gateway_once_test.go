@@ -104,7 +104,7 @@ func TestOnceWhileItRuns(t *testing.T) {
 	eventually(t, "one takes the place of the other", func() bool {
 		g.once.mu.Lock()
 		defer g.once.mu.Unlock()
-		e := g.once.entries["call\x00s1"]
+		e := g.once.entries["\x00call\x00s1"]
 		return len(e.waiting) == 1
 	})
 	var gone []*handler

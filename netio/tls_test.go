@@ -260,3 +260,18 @@ func TestTLSBrokenRecordEndsTheConnection(t *testing.T) {
 		return len(g.greeting) == 0
 	})
 }
+
+// The answer to somebody's idempotency key is not for another identity that names the same key.
+func TestIdempotencyKeyBelongsToAnIdentity(t *testing.T) {
+	g, as := startTLS(t, GatewayConfig{})
+	g.HandleCall("who", func(ctx context.Context, _ []byte) ([]byte, error) { return []byte(PeerFrom(ctx).Identity), nil })
+	for _, name := range []string{"alice", "mallory", "alice"} {
+		s := dial(t, g.URLs()[0], as(name))
+		options := &MapOptions{Key: func(int, int) []byte { return []byte("the same") }}
+		for r, err := range s.Map(testContext(t), "who", slices.Values([][]byte{nil}), options) {
+			if err != nil || string(r.Body) != name {
+				t.Errorf("%s gets %q, %v", name, r.Body, err)
+			}
+		}
+	}
+}
