@@ -30,7 +30,7 @@ type overloadResult struct {
 func overloaded(b *testing.B, inflight int, timeout, round time.Duration) (r overloadResult) {
 	var late atomic.Int64
 	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: overloadWorkers})
-	gw.HandleTask("work", func(t *netio.Task) {
+	gw.HandleTask("work", func(t netio.Task) {
 		if deadline, ok := t.Context().Deadline(); ok && time.Since(deadline) > overloadTask {
 			late.Add(1)
 		}

@@ -32,9 +32,9 @@ func testAllocations(t *testing.T, handle func(g *Gateway, name string, table em
 	}
 	handle(g, "table", entries)
 	p := connect(t, g).greet(helloFor())
-	var tasks []task
+	var tasks []rawTask
 	for id := range uint32(batch) {
-		tasks = append(tasks, task{id, fmt.Sprintf("host-%05d:command-%06d", id, id)})
+		tasks = append(tasks, rawTask{id, fmt.Sprintf("host-%05d:command-%06d", id, id)})
 	}
 	frame := tasksFrame(0, "table", tasks...)
 	answers := batch * (proto.ResultHeaderSize + 64)

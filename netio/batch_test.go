@@ -19,7 +19,7 @@ func TestBatchAnswers(t *testing.T) {
 	g.HandleBatch("many", func(tasks []Task) {
 		most.Store(max(most.Load(), int64(len(tasks))))
 		for i := range tasks {
-			switch task := &tasks[i]; i % 3 {
+			switch task := tasks[i]; i % 3 {
 			case 0:
 				task.Finish(task.Body(), nil)
 			case 1:
@@ -31,9 +31,9 @@ func TestBatchAnswers(t *testing.T) {
 	})
 	p := connect(t, g).greet(helloFor())
 	const n = 200
-	var tasks []task
+	var tasks []rawTask
 	for id := range uint32(n) {
-		tasks = append(tasks, task{id, fmt.Sprint("body ", id)})
+		tasks = append(tasks, rawTask{id, fmt.Sprint("body ", id)})
 	}
 	p.tasks("many", tasks...)
 	for id, r := range p.results(n) {
@@ -54,18 +54,18 @@ func TestBatchAnswers(t *testing.T) {
 // Tasks that a BatchFunc leaves to others are held until these finish them; its other answers do not wait for them.
 func TestBatchFinishesLater(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
-	later := make(chan *Task, 10)
+	later := make(chan Task, 10)
 	g.HandleBatch("some later", func(tasks []Task) {
 		for i := range tasks {
 			if string(tasks[i].Body()) == "later" {
-				later <- &tasks[i]
+				later <- tasks[i]
 			} else {
 				tasks[i].Finish([]byte("now"), nil)
 			}
 		}
 	})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("some later", task{0, "later"}, task{1, ""}, task{2, "later"}, task{3, "later"})
+	p.tasks("some later", rawTask{0, "later"}, rawTask{1, ""}, rawTask{2, "later"}, rawTask{3, "later"})
 	if r := p.results(1)[1]; string(r.Body) != "now" {
 		t.Fatalf("the finished one is answered with %v", r)
 	}
@@ -97,15 +97,15 @@ func TestBatchFinishWhileReturning(t *testing.T) {
 	defer working.Wait()
 	g.HandleBatch("race", func(tasks []Task) {
 		for i := range tasks {
-			task := &tasks[i]
+			task := tasks[i]
 			working.Go(func() { task.Finish([]byte("done"), nil) })
 		}
 	})
 	p := connect(t, g).greet(helloFor())
 	for range 50 {
-		var tasks []task
+		var tasks []rawTask
 		for id := range uint32(20) {
-			tasks = append(tasks, task{id, ""})
+			tasks = append(tasks, rawTask{id, ""})
 		}
 		p.tasks("race", tasks...)
 		for id, r := range p.results(len(tasks)) {
@@ -125,7 +125,7 @@ func TestBatchPanics(t *testing.T) {
 		panic("oops")
 	})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("oops", task{0, ""}, task{1, ""}, task{2, ""})
+	p.tasks("oops", rawTask{0, ""}, rawTask{1, ""}, rawTask{2, ""})
 	for id, r := range p.results(3) {
 		if r.Status != StatusPanicked {
 			t.Errorf("task %d ended as %v", id, r.Status)
@@ -155,7 +155,7 @@ func TestBatchContextAndInterceptors(t *testing.T) {
 			}
 		})
 		p := connect(t, g).greet(helloFor())
-		p.tasks("contexts", task{0, ""}, task{1, ""}, task{2, ""})
+		p.tasks("contexts", rawTask{0, ""}, rawTask{1, ""}, rawTask{2, ""})
 		p.results(3)
 		for range 3 {
 			within(t, "the context ends", (<-contexts).Done())
@@ -177,9 +177,9 @@ func TestBatchDrains(t *testing.T) {
 		}
 	})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("held", task{0, ""})
+	p.tasks("held", rawTask{0, ""})
 	within(t, "the worker is busy", held.arrived)
-	p.tasks("many", task{1, ""}, task{2, ""})
+	p.tasks("many", rawTask{1, ""}, rawTask{2, ""})
 	eventually(t, "they wait", func() bool { return g.Stats().Queued == 2 })
 	done := make(chan error, 1)
 	go func() { done <- g.Shutdown(testContext(t)) }()

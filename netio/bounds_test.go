@@ -46,7 +46,7 @@ func TestRefusalsOfProperClient(t *testing.T) {
 // One that uses ids again and acknowledges no answer does not fill the gateway's memory.
 func TestRefusalsWithoutAcks(t *testing.T) {
 	for name, one := range map[string]func(id uint32) []byte{
-		"tasks": func(id uint32) []byte { return tasksFrame(0, "no such", task{id, ""}) },
+		"tasks": func(id uint32) []byte { return tasksFrame(0, "no such", rawTask{id, ""}) },
 		"streams": func(id uint32) []byte {
 			open := proto.AppendOpen(nil, proto.Open{Stream: id, Shape: proto.ShapeStream, Name: []byte("over")})
 			b := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindOpen, Payload: open})

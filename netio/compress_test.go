@@ -81,7 +81,7 @@ func TestCompressionOnlyWhereItShrinks(t *testing.T) {
 				hello := helloFor()
 				hello.Features = features
 				p := connect(t, g).greet(hello)
-				p.tasks("echo", task{0, body})
+				p.tasks("echo", rawTask{0, body})
 				f := p.next()
 				compressed := f.Compression() != proto.CompressNone
 				if want := c != CompressNone && features != 0 && strings.HasPrefix(body, "long"); compressed != want {
@@ -105,7 +105,7 @@ func compressingHello() proto.Hello {
 
 // What only one side wants is not agreed on, and a frame compressed all the same is malformed.
 func TestCompressionNotAgreed(t *testing.T) {
-	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", task{0, strings.Repeat("x", 5000)}), proto.CompressS2)
+	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", rawTask{0, strings.Repeat("x", 5000)}), proto.CompressS2)
 	if !ok {
 		t.Fatal("not compressed")
 	}
@@ -139,7 +139,7 @@ func TestExpansionInTurns(t *testing.T) {
 	body := make([]byte, 200<<10) // shrinks by a little less than is taken
 	rng := rand.NewChaCha8([32]byte{1})
 	_, _ = rng.Read(body[:1000])
-	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", task{0, string(body)}), proto.CompressZstd)
+	frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "echo", rawTask{0, string(body)}), proto.CompressZstd)
 	if !ok || len(frame) > 2000 {
 		t.Fatalf("%d bytes, compressed: %v", len(frame), ok)
 	}
@@ -171,7 +171,7 @@ func TestExpansionInTurns(t *testing.T) {
 	p := connect(t, g).greet(hello)
 	var all []byte
 	for id := range uint32(frames) {
-		frame, _ := proto.AppendCompressed(nil, tasksFrame(0, "no such", task{id, string(body)}), proto.CompressZstd)
+		frame, _ := proto.AppendCompressed(nil, tasksFrame(0, "no such", rawTask{id, string(body)}), proto.CompressZstd)
 		all = append(all, frame...)
 	}
 	p.write(all)
@@ -187,7 +187,7 @@ func TestCompressedTasksTaken(t *testing.T) {
 	for _, c := range []proto.Compression{proto.CompressS2, proto.CompressZstd} {
 		p := connect(t, g).greet(compressingHello())
 		body := strings.Repeat("x", 5000)
-		frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "same", task{0, body}), c)
+		frame, ok := proto.AppendCompressed(nil, tasksFrame(0, "same", rawTask{0, body}), c)
 		if !ok {
 			t.Fatal("not compressed")
 		}

@@ -12,7 +12,7 @@ type entry struct {
 type emulation map[string]entry
 
 // run is its TaskFunc.
-func (e emulation) run(t *Task) {
+func (e emulation) run(t Task) {
 	switch answer, ok := e[string(t.Body())]; {
 	case !ok:
 		t.Finish(nil, ErrUnknownTask)
@@ -26,6 +26,6 @@ func (e emulation) run(t *Task) {
 // runBatch is its BatchFunc.
 func (e emulation) runBatch(tasks []Task) {
 	for i := range tasks {
-		e.run(&tasks[i])
+		e.run(tasks[i])
 	}
 }

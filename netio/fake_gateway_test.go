@@ -127,7 +127,7 @@ func TestSwarmTellsGatewayWhatIsMalformed(t *testing.T) {
 		{"end of a stream that is not open", end(1), false},
 		{"two ends", append(end(0), end(0)...), false},
 		{"unknown kind", proto.AppendFrame(nil, proto.Frame{Kind: 0x70}), false},
-		{"kind of a client", tasksFrame(0, "echo", task{0, ""}), false},
+		{"kind of a client", tasksFrame(0, "echo", rawTask{0, ""}), false},
 		{"ack of what was not sent", proto.AppendAck(nil, 1<<40), false},
 		{"frame above the limit", []byte{1, 32, 0, 0, byte(proto.KindResults), 0, 0, 0}, false},
 		{"status lost", proto.AppendFrame(nil, proto.Frame{Kind: proto.KindEnd, Payload: []byte{0, 0, 0, 0, 9}}), false},

@@ -23,7 +23,7 @@ func TestAwayLanesMakeRoom(t *testing.T) {
 	}
 	used, owing, empty := sessionHello(1), sessionHello(2), sessionHello(3)
 	p := connect(t, g).greet(owing)
-	p.tasks("wait", task{0, ""})
+	p.tasks("wait", rawTask{0, ""})
 	p.send(proto.KindPing, nil)
 	p.expect(proto.KindPong)
 	leave(p)

@@ -53,7 +53,7 @@ func TestHelloByteByByte(t *testing.T) {
 func TestBytesBeforeWelcome(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	p := connect(t, g)
-	p.write(append(proto.AppendHello(nil, helloFor()), tasksFrame(0, "echo", task{0, ""})...))
+	p.write(append(proto.AppendHello(nil, helloFor()), tasksFrame(0, "echo", rawTask{0, ""})...))
 	p.goodbye(proto.GoodbyeMalformed)
 	if n := g.Stats().Handlers; n != 0 {
 		t.Errorf("%d handlers", n)

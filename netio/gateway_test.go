@@ -23,7 +23,7 @@ func TestGatewayOneByteAtATime(t *testing.T) {
 	p.expect(proto.KindWelcome)
 	var all []byte
 	for i := range uint32(3) {
-		all = append(all, tasksFrame(0, "echo", task{2 * i, "even"}, task{2*i + 1, "odd"})...)
+		all = append(all, tasksFrame(0, "echo", rawTask{2 * i, "even"}, rawTask{2*i + 1, "odd"})...)
 	}
 	for _, b := range all {
 		p.write([]byte{b})
@@ -41,7 +41,7 @@ func TestGatewayDisconnectMidMessageFreesHandler(t *testing.T) {
 		var p *raw
 		eventually(t, "the only handler is free", func() bool { return g.Stats().Handlers == 0 })
 		p = connect(t, g).greet(helloFor())
-		frame := tasksFrame(0, "echo", task{0, "half"})
+		frame := tasksFrame(0, "echo", rawTask{0, "half"})
 		p.write(frame[:len(frame)/2])
 		_ = p.conn.Close()
 	}
@@ -125,7 +125,7 @@ func TestGatewayHandshakes(t *testing.T) {
 		{"hello too long", append([]byte{1, 16, 0, 0, byte(proto.KindHello), 0, 0, 0}, "SHOL"...), proto.GoodbyeMalformed, ""},
 		{"not shoal", []byte("EHLO example.org\r\n"), proto.GoodbyeMalformed, "EHLO"},
 		{"wrong magic", append([]byte{56, 0, 0, 0, byte(proto.KindHello), 0, 0, 0}, "SHOE"...), proto.GoodbyeMalformed, "magic"},
-		{"tasks first", tasksFrame(0, "echo", task{0, "x"}), proto.GoodbyeMalformed, ""},
+		{"tasks first", tasksFrame(0, "echo", rawTask{0, "x"}), proto.GoodbyeMalformed, ""},
 		{"zeros", make([]byte, 64), proto.GoodbyeMalformed, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestGatewayIdleTimeout(t *testing.T) {
 func TestGatewayHalfClose(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("wait", task{0, ""})
+	p.tasks("wait", rawTask{0, ""})
 	eventually(t, "the task runs", func() bool { return g.Stats().Running == 1 })
 	if err := p.conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)

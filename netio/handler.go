@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +34,7 @@ type handler struct {
 	client atomic.Pointer[Peer]   // the client; nil: not welcomed yet
 
 	// Guarded by lane.mu.
-	slots      []*Task // by id; nil: not in use
+	slots      []*task // by id; nil: not in use
 	unanswered int
 	bodies     int64 // bytes of unanswered tasks
 	// Answers given without a worker: those since mark, a lane offset that the client has not acknowledged, and those
@@ -151,6 +152,9 @@ func (h *handler) tasks(payload []byte, fields proto.Fields, unknown uint16) err
 		defer h.mu.Unlock()
 		return h.refusals(1)
 	}
+	if b.sub.batch != nil {
+		b.handles = slices.Grow(b.handles[:0], len(b.tasks))[:len(b.tasks)]
+	}
 	if b.sub.call != nil {
 		b.contexts = make([]taskContext, len(b.tasks))
 		for i := range b.contexts {
@@ -197,7 +201,7 @@ func (h *handler) admit(b *batch) error {
 		}
 		if int(t.id) >= len(h.slots) {
 			size := min(window, max(4, 2*len(h.slots), int(t.id)+1))
-			h.slots = append(h.slots, make([]*Task, size-len(h.slots))...)
+			h.slots = append(h.slots, make([]*task, size-len(h.slots))...)
 		}
 		if h.slots[t.id] != nil {
 			return fmt.Errorf("%w: task id %d is in use", proto.ErrMalformed, t.id)
@@ -266,10 +270,10 @@ func (h *handler) refusals(n int) error {
 
 // answer puts a task's result into the outbox, once, in a frame with fields (as encodeError makes them). Without flush, the
 // caller sees to it that flushTurn is called.
-func (h *handler) answer(t *Task, status Status, body []byte, fields string, flush bool) {
+func (h *handler) answer(t *task, status Status, body []byte, fields string, flush bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t.answered {
+	if t.answered.Load() {
 		return
 	}
 	h.answerLocked(t, status, body, fields)
@@ -289,8 +293,7 @@ func (h *handler) flushTurn() {
 	}
 }
 
-func (h *handler) answerLocked(t *Task, status Status, body []byte, fields string) {
-	t.answered = true
+func (h *handler) answerLocked(t *task, status Status, body []byte, fields string) {
 	if t.b.once != nil {
 		h.gateway.once.end(t.b, status, body, fields)
 	}
@@ -299,9 +302,14 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte, fields strin
 	}
 	h.unanswered--
 	h.bodies -= int64(t.size)
-	if h.ended {
-		return
+	if !h.ended {
+		h.appendResult(t.id, status, body, fields)
 	}
+	t.answered.Store(true) // last: a worker that sees it before the task began lets go of the task without taking mu
+}
+
+// appendResult puts a result into the outbox. The caller holds mu, and has it flushed.
+func (h *handler) appendResult(id uint32, status Status, body []byte, fields string) {
 	if len(fields)+proto.ResultHeaderSize+len(body) > h.out.Limit() {
 		fields = ""
 		status = StatusFailed
@@ -309,7 +317,7 @@ func (h *handler) answerLocked(t *Task, status Status, body []byte, fields strin
 			Text: fmt.Sprintf("answer of %d bytes, the client takes frames of %d", len(body), h.out.Limit())})
 	}
 	b := h.out.Entry(proto.KindResults, session.FrameKey{Fields: fields}, proto.ResultHeaderSize+len(body), session.NoLimit)
-	b.B = proto.AppendResult(b.B, t.id, status, body)
+	b.B = proto.AppendResult(b.B, id, status, body)
 	h.grown()
 }
 
@@ -338,26 +346,24 @@ func (h *handler) cancelTask(id uint32) {
 }
 
 // stop answers a task early and tells its subroutine.
-func (h *handler) stop(t *Task, status Status) {
+func (h *handler) stop(t *task, status Status) {
 	h.mu.Lock()
-	if t.answered {
+	if t.answered.Load() {
 		h.mu.Unlock()
 		return
 	}
 	h.stopLocked(t, status)
 }
 
-// stopLocked is stop with mu held; it unlocks. After that t is touched only if its wait was taken out, since then
-// nobody else finishes it.
-func (h *handler) stopLocked(t *Task, status Status) {
+// stopLocked is stop with mu held; it unlocks. Once the task is answered it is touched only if its timer was taken out, since
+// then nobody else finishes it.
+func (h *handler) stopLocked(t *task, status Status) {
 	if t.b.sub != nil { // else its frame broke the protocol further on
 		h.gateway.early.add(t.b.sub.info.Name)
 	}
+	ctx, waited := t.ctx, h.timers.remove(&t.timer)
 	h.answerLocked(t, status, nil, "")
 	h.startFlush()
-	ctx := t.ctx
-	waited := h.timers.remove(&t.timer)
-	t.early.Store(true) // last: a worker that sees it lets go of the task without taking mu
 	h.mu.Unlock()
 	cause := context.Canceled
 	if status == StatusTimeout {

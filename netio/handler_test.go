@@ -60,8 +60,8 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		{"fields of a cancel", frameWith(proto.KindCancel, 7, 0, 0, 0), ""},
 		{"fields beyond their frame", frameWith(proto.KindTasks, 9, 0, 1, 2), "fields"},
 		{"class 3", frameWith(proto.KindTasks, 5, 0, 18, 0, 1, 0, 3), "field 18"},
-		{"two tasks with one idempotency key", fielded(tasksFrame(0, "echo", task{0, ""}, task{1, ""}), proto.Extension{Type: proto.FieldIdempotencyKey, Value: []byte("k")}), "idempotency"},
-		{"deadline beyond reason", tasksFrame(proto.MaxClock+1, "echo", task{0, ""}), "deadline"},
+		{"two tasks with one idempotency key", fielded(tasksFrame(0, "echo", rawTask{0, ""}, rawTask{1, ""}), proto.Extension{Type: proto.FieldIdempotencyKey, Value: []byte("k")}), "idempotency"},
+		{"deadline beyond reason", tasksFrame(proto.MaxClock+1, "echo", rawTask{0, ""}), "deadline"},
 		{"deadline of a stream beyond reason", frame(proto.KindOpen, proto.AppendOpen(nil, proto.Open{Shape: proto.ShapeStream, Deadline: proto.MaxClock + 1, Name: []byte("hold")})...), "deadline"},
 		{"pong too long", frame(proto.KindPong, make([]byte, 1025)...), "1025"},
 		{"end twice", join(open(0, proto.ShapeDuplex, "duplex"), end, end), "end"},
@@ -79,11 +79,11 @@ func TestHandlerMalformedEndsThatConnectionAlone(t *testing.T) {
 		{"tasks cut short", frame(proto.KindTasks, 0, 0, 0), ""},
 		{"tasks without a task", frame(proto.KindTasks, append(make([]byte, 8), 1, 'x')...), ""},
 		{"task beyond its frame", frame(proto.KindTasks, append(make([]byte, 8), 1, 'x', 0, 0, 0, 0, 9, 0, 0, 0)...), ""},
-		{"id out of the window", tasksFrame(0, "echo", task{8, ""}), "window 8"},
-		{"id far out of the window", tasksFrame(0, "echo", task{1<<32 - 1, ""}), "window 8"},
-		{"id in use", join(tasksFrame(0, "wait", task{3, ""}), tasksFrame(0, "wait", task{3, ""})), "in use"},
-		{"id twice in a frame", tasksFrame(0, "wait", task{3, ""}, task{3, ""}), "in use"},
-		{"window bytes", tasksFrame(0, "wait", task{0, strings.Repeat("x", 40)}, task{1, strings.Repeat("x", 40)}), "window 64"},
+		{"id out of the window", tasksFrame(0, "echo", rawTask{8, ""}), "window 8"},
+		{"id far out of the window", tasksFrame(0, "echo", rawTask{1<<32 - 1, ""}), "window 8"},
+		{"id in use", join(tasksFrame(0, "wait", rawTask{3, ""}), tasksFrame(0, "wait", rawTask{3, ""})), "in use"},
+		{"id twice in a frame", tasksFrame(0, "wait", rawTask{3, ""}, rawTask{3, ""}), "in use"},
+		{"window bytes", tasksFrame(0, "wait", rawTask{0, strings.Repeat("x", 40)}, rawTask{1, strings.Repeat("x", 40)}), "window 64"},
 		{"ack of what was not sent", proto.AppendAck(nil, 1), "ack"},
 		{"ack of 2^64-1", proto.AppendAck(nil, 1<<64-1), "ack"},
 		{"ack cut short", frame(proto.KindAck, 1), ""},
@@ -145,12 +145,12 @@ func TestHandlerAllowed(t *testing.T) {
 	p.send(proto.KindPong, make([]byte, proto.PingLimit)) // to no ping
 	p.echoIn(3)
 	later := proto.Extension{Type: 0x777, Value: []byte("later")}
-	p.write(fielded(tasksFrame(0, "echo", task{3, "x"}), later))
+	p.write(fielded(tasksFrame(0, "echo", rawTask{3, "x"}), later))
 	if r := p.results(1)[3]; r.Status != StatusOK || string(r.Body) != "x" {
 		t.Errorf("with a field of a later version: %v %q", r.Status, r.Body)
 	}
 	must := proto.Extension{Type: 0x8777}
-	p.write(fielded(tasksFrame(0, "echo", task{3, "x"}), must))
+	p.write(fielded(tasksFrame(0, "echo", rawTask{3, "x"}), must))
 	if r := p.results(1)[3]; r.Status != StatusNotAllowed || codeOf(r.Body) != proto.CodeBadField {
 		t.Errorf("with a critical field of a later version: %v %q", r.Status, r.Body)
 	}
@@ -159,7 +159,7 @@ func TestHandlerAllowed(t *testing.T) {
 	if e, _ := p.end(0); e.Status != StatusNotAllowed || codeOf(e.Body) != proto.CodeBadField {
 		t.Errorf("a stream with a critical field of a later version: %v %q", e.Status, e.Body)
 	}
-	parts, _ := proto.AppendParts(nil, tasksFrame(0, "echo", task{3, "in parts of a byte"}), 1)
+	parts, _ := proto.AppendParts(nil, tasksFrame(0, "echo", rawTask{3, "in parts of a byte"}), 1)
 	p.write(parts)
 	if r := p.results(1)[3]; string(r.Body) != "in parts of a byte" {
 		t.Errorf("in parts: %v %q", r.Status, r.Body)
@@ -179,7 +179,7 @@ func codeOf(body []byte) uint16 {
 // echoIn is echo in a slot of the caller's choosing.
 func (p *raw) echoIn(id uint32) {
 	p.t.Helper()
-	p.tasks("echo", task{id, "x"})
+	p.tasks("echo", rawTask{id, "x"})
 	if r := p.results(1)[id]; r.Status != StatusOK {
 		p.t.Fatalf("echo is answered with %v", r.Status)
 	}
@@ -195,7 +195,7 @@ func TestHandlerStatuses(t *testing.T) {
 		return nil, fmt.Errorf("wrapped: %w", &StatusError{Status: StatusNotAllowed, Code: 4711, Text: "not you", Details: []byte("why")})
 	})
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 2<<20), nil })
-	g.HandleTask("panicking task", func(*Task) { panic("oh no") })
+	g.HandleTask("panicking task", func(Task) { panic("oh no") })
 	for _, c := range []struct {
 		name, body string
 		status     Status
@@ -221,7 +221,7 @@ func TestHandlerStatuses(t *testing.T) {
 		t.Run(c.name+" "+c.body, func(t *testing.T) {
 			p := connectPipe(t, g).greet(helloFor())
 			for range 2 { // the connection goes on
-				p.tasks(c.name, task{0, c.body}, task{1, c.body})
+				p.tasks(c.name, rawTask{0, c.body}, rawTask{1, c.body})
 				for _, r := range p.results(2) {
 					if r.Status != c.status {
 						t.Fatalf("status is %v, want %v", r.Status, c.status)
@@ -252,9 +252,9 @@ func TestHandlerPanicIsLoggedWithItsStack(t *testing.T) {
 		panic("oh no")
 	})
 	p := connectPipe(t, g).greet(helloFor())
-	var tasks []task
+	var tasks []rawTask
 	for id := range uint32(16) {
-		tasks = append(tasks, task{id, ""})
+		tasks = append(tasks, rawTask{id, ""})
 	}
 	p.tasks("panic together", tasks...)
 	for range tasks {
@@ -285,7 +285,7 @@ func TestHandlerUnreadAnswersPauseTheirClientAlone(t *testing.T) {
 	before := heapInUse()
 	const tasks = 2000 // 125 MiB of answers
 	for id := range uint32(tasks) {
-		slow.tasks("big", task{id, ""})
+		slow.tasks("big", rawTask{id, ""})
 	}
 	eventually(t, "its queue pauses", func() bool {
 		s := g.Stats()
@@ -313,7 +313,7 @@ func TestHandlerThatNobodyReadsIsCutOff(t *testing.T) {
 	g.HandleCall("big", func(context.Context, []byte) ([]byte, error) { return answer, nil })
 	p := connect(t, g).greet(helloFor())
 	for id := range uint32(50) {
-		p.tasks("big", task{id, ""})
+		p.tasks("big", rawTask{id, ""})
 	}
 	eventually(t, "the client is cut off", func() bool { return g.Stats().Handlers == 0 })
 }
@@ -324,7 +324,7 @@ func TestHandlerFloodOfRefusalsIsBounded(t *testing.T) {
 		name string
 		send func(id uint32) []byte
 	}{
-		{"unknown subroutine", func(id uint32) []byte { return tasksFrame(0, strings.Repeat("n", 200), task{id, ""}) }},
+		{"unknown subroutine", func(id uint32) []byte { return tasksFrame(0, strings.Repeat("n", 200), rawTask{id, ""}) }},
 		{"unknown stream", func(id uint32) []byte {
 			payload := proto.AppendOpen(nil, proto.Open{Stream: id, Shape: proto.ShapeStream, Name: []byte(strings.Repeat("n", 200))})
 			return proto.AppendFrame(nil, proto.Frame{Kind: proto.KindOpen, Payload: payload})
@@ -355,7 +355,7 @@ func TestHandlerSuperseded(t *testing.T) {
 	hello := helloFor()
 	binary.LittleEndian.PutUint64(hello.Session[:], 4711)
 	first := connect(t, g).greet(hello)
-	first.tasks("wait", task{0, ""})
+	first.tasks("wait", rawTask{0, ""})
 	eventually(t, "the task runs", func() bool { return g.Stats().Running == 1 })
 	anew := again(hello, 0)
 	anew.Resume = false // the lane begins anew
@@ -374,9 +374,9 @@ func TestHandlerSuperseded(t *testing.T) {
 // A frame that breaks the window behind a task of an unknown subroutine ends its connection, and nothing else.
 func TestHandlerMalformedBehindUnknown(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
-	for _, bad := range []task{{1 << 30, ""}, {0, "the same id"}} {
+	for _, bad := range []rawTask{{1 << 30, ""}, {0, "the same id"}} {
 		p := connect(t, g).greet(helloFor())
-		p.tasks("no such", task{0, ""}, bad)
+		p.tasks("no such", rawTask{0, ""}, bad)
 		p.goodbye(proto.GoodbyeMalformed)
 	}
 	eventually(t, "the lanes end", func() bool { return g.Stats().Handlers == 0 })

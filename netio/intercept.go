@@ -74,16 +74,16 @@ func (g *Gateway) runCall(b *batch, i int) ([]byte, error) {
 	if len(g.config.Interceptors) == 0 {
 		return sub.call(t.ctx, t.body)
 	}
-	info := &CallInfo{Subroutine: sub.info.Name, Shape: ShapeCall, Body: t.body, Remote: t.b.h.peer(), Peer: PeerFrom(t.Context())}
-	return intercept(t.Context(), g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
+	info := &CallInfo{Subroutine: sub.info.Name, Shape: ShapeCall, Body: t.body, Remote: t.b.h.peer(), Peer: PeerFrom(t.context())}
+	return intercept(t.context(), g.config.Interceptors, info, func(ctx context.Context, c *CallInfo) ([]byte, error) {
 		if sub.call != nil {
 			return sub.call(ctx, c.Body)
 		}
 		t.body, t.hook = c.Body, make(chan outcome, 1)
 		if sub.batch != nil {
-			sub.batch(b.tasks[i : i+1])
+			sub.batch([]Task{t.begin()})
 		} else {
-			sub.task(t)
+			sub.task(t.begin())
 		}
 		o := <-t.hook
 		t.hook = nil

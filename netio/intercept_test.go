@@ -100,7 +100,7 @@ func TestInterceptedTaskOfAnotherSize(t *testing.T) {
 			return next(ctx, &changed)
 		}
 		g := startGateway(t, GatewayConfig{Interceptors: []Interceptor{other}, WindowBytes: 64 << 10})
-		g.HandleTask("task", func(task *Task) { task.Finish(task.Body(), nil) })
+		g.HandleTask("task", func(task Task) { task.Finish(task.Body(), nil) })
 		s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 1})
 		for range 200 {
 			if out, err := s.Call(testContext(t), "task", make([]byte, 1000)); err != nil || len(out) != size {

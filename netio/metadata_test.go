@@ -18,7 +18,7 @@ func startMetadata(t *testing.T) *Gateway {
 	g := startGateway(t, GatewayConfig{})
 	show := func(ctx context.Context) []byte { return fmt.Append(nil, Metadata(ctx)) }
 	g.HandleCall("call", func(ctx context.Context, _ []byte) ([]byte, error) { return show(ctx), nil })
-	g.HandleTask("task", func(t *Task) { t.Finish(show(t.Context()), nil) })
+	g.HandleTask("task", func(t Task) { t.Finish(show(t.Context()), nil) })
 	g.HandleBatch("batch", func(tasks []Task) {
 		for i := range tasks {
 			tasks[i].Finish(show(tasks[i].Context()), nil)

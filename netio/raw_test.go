@@ -85,13 +85,13 @@ func (p *raw) send(kind proto.Kind, payload []byte) {
 	p.write(proto.AppendFrame(nil, proto.Frame{Kind: kind, Payload: payload}))
 }
 
-// task is one task of a frame.
-type task struct {
+// rawTask is one task of a frame.
+type rawTask struct {
 	id   uint32
 	body string
 }
 
-func tasksFrame(deadline uint64, name string, tasks ...task) []byte {
+func tasksFrame(deadline uint64, name string, tasks ...rawTask) []byte {
 	b := proto.BeginFrame(nil, proto.KindTasks)
 	b = proto.AppendTasksHeader(b, deadline, name)
 	for _, t := range tasks {
@@ -107,7 +107,7 @@ func fielded(frame []byte, fields ...proto.Extension) []byte {
 		Payload: append(proto.AppendFields(nil, fields...), frame[proto.HeaderSize:]...)})
 }
 
-func (p *raw) tasks(name string, tasks ...task) {
+func (p *raw) tasks(name string, tasks ...rawTask) {
 	p.t.Helper()
 	p.write(tasksFrame(0, name, tasks...))
 }
@@ -215,7 +215,7 @@ func (p *raw) results(n int) map[uint32]proto.Result {
 // echo shows that the connection works.
 func (p *raw) echo() {
 	p.t.Helper()
-	p.tasks("echo", task{7, "still here"})
+	p.tasks("echo", rawTask{7, "still here"})
 	if r := p.results(1)[7]; r.Status != StatusOK || string(r.Body) != "still here" {
 		p.t.Fatalf("echo is answered with %v %q", r.Status, r.Body)
 	}

@@ -73,7 +73,7 @@ func (r *recorder) record() {
 	key := bytes.Clone(w.Key())
 
 	r.note("A task, and a ping, which the gateway answers after an ack of the frame.")
-	first := tasksFrame(0, "echo", task{0, "first"})
+	first := tasksFrame(0, "echo", rawTask{0, "first"})
 	r.send(first, "tasks")
 	answer := proto.AppendFrame(nil, r.hear("results"))
 	ping := proto.AppendFrame(nil, proto.Frame{Kind: proto.KindPing, Payload: []byte("12:34")})
@@ -87,8 +87,8 @@ func (r *recorder) record() {
 	chunk := proto.AppendFrame(nil, r.hear("chunks"))
 
 	r.note("A task whose answer is lost on the way, and half of the frame of another one: then the connection breaks.")
-	second := tasksFrame(0, "echo", task{0, "second"})
-	third := fielded(tasksFrame(0, "echo", task{1, "third"}), proto.Extension{Type: proto.FieldMetadata, Value: proto.AppendMetadata(nil, "trace", "abc")})
+	second := tasksFrame(0, "echo", rawTask{0, "second"})
+	third := fielded(tasksFrame(0, "echo", rawTask{1, "third"}), proto.Extension{Type: proto.FieldMetadata, Value: proto.AppendMetadata(nil, "trace", "abc")})
 	r.send(second, "tasks")
 	r.hear("results, which the client does not get")
 	r.send(third[:len(third)/2], "half of a frame of tasks")

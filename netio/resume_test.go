@@ -51,14 +51,14 @@ func TestResumeSendsWhatWasNotReceived(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
-	p.tasks("echo", task{0, "a"})
+	p.tasks("echo", rawTask{0, "a"})
 	p.results(1)
 	first := p.got
-	p.tasks("echo", task{1, "b"})
+	p.tasks("echo", rawTask{1, "b"})
 	p.results(1)
 	_ = p.conn.Close()
 	p = connect(t, g).greet(again(hello, first)) // the second answer, it says, never came
-	if !p.welcome.Resumed || p.welcome.Received != uint64(len(tasksFrame(0, "echo", task{0, "a"}))*2) {
+	if !p.welcome.Resumed || p.welcome.Received != uint64(len(tasksFrame(0, "echo", rawTask{0, "a"}))*2) {
 		t.Errorf("welcome is %+v", p.welcome)
 	}
 	if r := p.results(1)[1]; string(r.Body) != "b" {
@@ -124,7 +124,7 @@ func TestResumeHalfAFrame(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
-	frame := tasksFrame(0, "echo", task{0, "half"})
+	frame := tasksFrame(0, "echo", rawTask{0, "half"})
 	p.write(frame[:len(frame)-1])
 	_ = p.conn.Close()
 	p = connect(t, g).greet(again(hello, 0))
@@ -143,7 +143,7 @@ func TestResumeTakesOverFromLiveConnection(t *testing.T) {
 	g.HandleCall("held", held.pass)
 	hello := sessionHello(1)
 	old := connect(t, g).greet(hello)
-	old.tasks("held", task{0, ""})
+	old.tasks("held", rawTask{0, ""})
 	within(t, "it runs", held.arrived)
 	p := connect(t, g).greet(again(hello, 0))
 	old.closed()
@@ -166,7 +166,7 @@ func TestResumeWrongCounts(t *testing.T) {
 	} {
 		hello := sessionHello(uint64(100 + i))
 		p := connect(t, g).greet(hello)
-		p.tasks("echo", task{0, "a"})
+		p.tasks("echo", rawTask{0, "a"})
 		p.results(1)
 		p.write(proto.AppendAck(nil, p.got))
 		p.send(proto.KindPing, nil)
@@ -238,7 +238,7 @@ func TestResumeAfterIdleGoodbye(t *testing.T) {
 	g.HandleCall("held", held.pass)
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
-	p.tasks("held", task{0, ""})
+	p.tasks("held", rawTask{0, ""})
 	p.goodbye(proto.GoodbyeIdle)
 	held.release()
 	p = connect(t, g).greet(again(hello, p.got))
@@ -258,7 +258,7 @@ func TestGoodbyeOfClient(t *testing.T) {
 		first.wantClosed(err)
 	}
 	p := connect(t, g).greet(sessionHello(1))
-	p.tasks("wait", task{0, ""})
+	p.tasks("wait", rawTask{0, ""})
 	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
 	p.write(bye)
 	p.closed()
@@ -284,7 +284,7 @@ func TestResumePeer(t *testing.T) {
 		}
 	})
 	p := connect(t, g).greet(hello)
-	p.tasks("look", task{0, ""})
+	p.tasks("look", rawTask{0, ""})
 	eventually(t, "it runs", func() bool { return g.Stats().Running == 1 })
 	for range 5 {
 		p = connect(t, g).greet(again(hello, 0))
@@ -332,9 +332,9 @@ func TestResumeOfFullLane(t *testing.T) {
 	g.HandleCall("large", func(context.Context, []byte) ([]byte, error) { return make([]byte, 64<<10), nil })
 	hello := sessionHello(1)
 	p := connect(t, g).greet(hello)
-	var tasks []task
+	var tasks []rawTask
 	for id := range uint32(40) {
-		tasks = append(tasks, task{id, ""})
+		tasks = append(tasks, rawTask{id, ""})
 	}
 	p.tasks("large", tasks...)
 	results := 0

@@ -34,7 +34,7 @@ func (s *simulation) refused(on bool) {
 func (s *simulation) forget() {
 	s.mu.Lock()
 	held := s.held
-	s.held = map[int]*Task{}
+	s.held = map[int]Task{}
 	s.model.forget()
 	s.known = false
 	s.mu.Unlock()

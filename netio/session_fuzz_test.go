@@ -28,7 +28,7 @@ type simulation struct {
 	mu     sync.Mutex    // guards what follows, the model and the gateway
 	wires  []*memoryWire // those that are not over, oldest first
 	refuse bool          // no connection can be made
-	held   map[int]*Task
+	held   map[int]Task
 	where  map[int]simulated // where tasks are that were submitted
 	silent bool              // the end: what happens is no concern of the model
 
@@ -45,7 +45,7 @@ type simulated struct {
 
 func newSimulation(t *testing.T, carries bool) *simulation {
 	time.Sleep(time.Until(epoch) + time.Hour) // the bubble begins in the year 2000
-	s := &simulation{t: t, held: map[int]*Task{}, where: map[int]simulated{}}
+	s := &simulation{t: t, held: map[int]Task{}, where: map[int]simulated{}}
 	s.model.age, s.model.carries = 1, carries
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.startGateway()
@@ -68,7 +68,7 @@ func newSimulation(t *testing.T, carries bool) *simulation {
 
 func (s *simulation) startGateway() {
 	g := NewGateway(GatewayConfig{Workers: 64, Window: 256, SessionTimeout: 2 * time.Minute})
-	g.HandleTask("hold", func(t *Task) {
+	g.HandleTask("hold", func(t Task) {
 		i := int(binary.LittleEndian.Uint32(t.Body()))
 		s.mu.Lock()
 		defer s.mu.Unlock()

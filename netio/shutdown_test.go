@@ -24,7 +24,7 @@ func TestShutdownDrains(t *testing.T) {
 	g.HandleTask("table", emulation{"x": {[]byte("1"), 50 * time.Millisecond}}.run)
 	s := dial(t, g.URLs()[0], &SwarmConfig{Connections: 2})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("held", task{0, ""})
+	p.tasks("held", rawTask{0, ""})
 	calls := []*Pending{s.Go(testContext(t), "held", nil), s.Go(testContext(t), "table", []byte("x"))}
 	within(t, "one runs", held.arrived)
 	within(t, "two run", held.arrived)
@@ -32,7 +32,7 @@ func TestShutdownDrains(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- g.Shutdown(testContext(t)) }()
 	p.expect(proto.KindDrain)
-	p.tasks("echo", task{1, "new"})
+	p.tasks("echo", rawTask{1, "new"})
 	p.open(0, proto.ShapeStream, "count", "1")
 	if r := p.results(1)[1]; r.Status != StatusDraining {
 		t.Errorf("a new task: %v", r.Status)
@@ -112,7 +112,7 @@ func TestCloseWithStubbornSubroutine(t *testing.T) {
 	held := newGate(t)
 	g.HandleCall("stubborn", held.pass)
 	p := connect(t, g).greet(helloFor())
-	p.tasks("stubborn", task{0, ""})
+	p.tasks("stubborn", rawTask{0, ""})
 	within(t, "it runs", held.arrived)
 	closed := make(chan error, 1)
 	go func() { closed <- g.Close() }()
@@ -131,7 +131,7 @@ func TestShutdownWaitsForLaneThatIsAway(t *testing.T) {
 	hello := helloFor()
 	binary.LittleEndian.PutUint64(hello.Session[:], 4711)
 	p := connect(t, g).greet(hello)
-	p.tasks("held", task{0, ""})
+	p.tasks("held", rawTask{0, ""})
 	within(t, "it runs", held.arrived)
 	_ = p.conn.Close()
 	done := make(chan error, 1)
@@ -246,7 +246,7 @@ func TestDrainWhileWelcoming(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	busy := newGate(t)
 	g.HandleCall("held", busy.pass)
-	connect(t, g).greet(helloFor()).tasks("held", task{1, ""}) // so that the drain lasts
+	connect(t, g).greet(helloFor()).tasks("held", rawTask{1, ""}) // so that the drain lasts
 	within(t, "it runs", busy.arrived)
 	ours, theirs := net.Pipe()
 	held := &heldWrite{Conn: theirs, gate: newGate(t)}

@@ -20,12 +20,12 @@ type CallFunc func(ctx context.Context, in []byte) ([]byte, error)
 // TaskFunc is a call that may finish later: it must see to it that Task.Finish is called exactly once, before or after
 // it returns. Until then the task keeps its slot of the gateway's workers, but no goroutine. It must not block: answers
 // of the tasks before it leave when it has returned.
-type TaskFunc func(t *Task)
+type TaskFunc func(t Task)
 
 // BatchFunc is a TaskFunc for several tasks of one frame, at most 32 of them: what it does for all of them at once, and the
 // settling of those that are finished when it returns, costs one step. It must see to it that Finish or FinishAfter is
-// called exactly once for each task, before or after it returns. It must not block, and it must not copy a Task. If it
-// panics, all tasks of the call end as panicked.
+// called exactly once for each task, before or after it returns. The slice is its own until it returns. It must not
+// block. If it panics, all tasks of the call end as panicked.
 type BatchFunc func(tasks []Task)
 
 // StreamFunc is a subroutine that answers with many chunks. Returning nil ends the stream.

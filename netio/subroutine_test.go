@@ -303,7 +303,7 @@ func TestInterceptorRefusesChangesAndRepeats(t *testing.T) {
 	}
 	g := startStreams(t, GatewayConfig{Interceptors: []Interceptor{checks}})
 	g.HandleTask("table", emulation{"x": {[]byte("1"), time.Millisecond}, "hour": {nil, time.Hour}}.run)
-	g.HandleTask("fails first", func(task *Task) {
+	g.HandleTask("fails first", func(task Task) {
 		if ran.Add(1) == 1 {
 			task.Finish(nil, errors.New("no"))
 			return
@@ -343,8 +343,8 @@ func TestSubroutineErrorThatPanics(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	var none *missing
 	g.HandleCall("call", func(context.Context, []byte) ([]byte, error) { return nil, none })
-	g.HandleTask("finish", func(task *Task) { task.Finish(nil, none) })
-	g.HandleTask("later", func(task *Task) { task.FinishAfter(time.Millisecond, nil, none) })
+	g.HandleTask("finish", func(task Task) { task.Finish(nil, none) })
+	g.HandleTask("later", func(task Task) { task.FinishAfter(time.Millisecond, nil, none) })
 	g.HandleStream("stream", func(context.Context, []byte, *Stream) error { return none })
 	g.HandleSend("send", func(context.Context, []byte, io.Reader) ([]byte, error) { return nil, none })
 	s := dial(t, g.URLs()[0], nil)

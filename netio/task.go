@@ -18,7 +18,8 @@ type batch struct {
 	h        *handler
 	sub      *subroutine
 	frame    *session.Buffer // the one copy of the frame; the tasks' bodies are slices of it
-	tasks    []Task
+	tasks    []task
+	handles  []Task        // of these, where a BatchFunc gets them
 	contexts []taskContext // one for each task, where the subroutine takes contexts
 
 	once     *onceEntry // of its one task, where that has an idempotency key and is to run; nil: there is none
@@ -31,15 +32,15 @@ type batch struct {
 	keep     atomic.Bool // somebody may still hold a task: the garbage collector gets the batch
 }
 
-// Task is one call at a gateway. It belongs to the subroutine from the call of its TaskFunc until Finish.
-type Task struct {
+// task is one call at a gateway, from the arrival of its frame until it is over: answered, and let go of by its subroutine.
+// task_end.go has how it ends.
+type task struct {
 	b        *batch
 	id       uint32
 	size     uint32 // of the body as it came, which interceptors may replace
 	body     []byte
-	answered bool        // its result is in the outbox; guarded by the handler's mu
-	early    atomic.Bool // it was answered before its subroutine was done with it
-	state    atomic.Uint32
+	state    taskState
+	answered atomic.Bool   // its result is in the outbox; written with the handler's mu held, as the last that is done to it there
 	timer    timerNode     // of FinishAfter
 	wait     time.Duration // with result and err: how a task ends that its subroutine does not finish itself
 	result   []byte
@@ -54,14 +55,6 @@ type outcome struct {
 	err    error
 }
 
-// The states of a task: where it is in its subroutine.
-const (
-	taskRunning  = iota // not begun, or its TaskFunc or BatchFunc has not returned
-	taskFinished        // Finish was called
-	taskHeld            // its TaskFunc or BatchFunc has returned without it
-	taskGathered        // Finish or FinishAfter was called; its BatchFunc has not returned
-)
-
 // keptTasks is the largest batch whose memory is used again: more than the small tasks of a frame that fills its buffer.
 const keptTasks = 4096
 
@@ -71,103 +64,8 @@ var batches = [2]sync.Pool{{New: func() any { return new(batch) }}, {New: func()
 // longFrame is how many bytes of tasks make a frame long.
 const longFrame = 4 << 10
 
-// Body returns what the caller sent; valid until Finish.
-func (t *Task) Body() []byte { return t.body }
-
-// Context returns the task's context, as a CallFunc gets it.
-func (t *Task) Context() context.Context {
-	h := t.b.h
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if t.ctx == nil {
-		t.ctx = &taskContext{handler: h, deadline: t.b.deadline, metadata: t.b.metadata}
-		if t.answered { // not by the subroutine, which still has the task
-			cause := context.Canceled
-			if t.b.deadline != 0 && monotonic() >= t.b.deadline {
-				cause = context.DeadlineExceeded
-			}
-			t.ctx.cancel(cause)
-		}
-	}
-	return t.ctx
-}
-
-// Finish answers the task and gives up its slot. Result is copied; while a BatchFunc runs that has the task, it is copied
-// when that returns. Finish may be called from any goroutine, exactly once; the task must not be used any more.
-func (t *Task) Finish(result []byte, err error) {
-	if t.hook != nil {
-		t.hook <- outcome{append([]byte{}, result...), err}
-		return
-	}
-	if t.gather(0, result, err) {
-		return
-	}
-	t.answer(result, err, true) // at once: the TaskFunc may go on for as long as it likes
-	t.ctx.cancel(context.Canceled)
-	t.finished()
-}
-
-// FinishAfter finishes the task after a wait, without a goroutine; a cancel or the deadline cuts it short. It takes
-// the place of Finish, and result must not change any more.
-func (t *Task) FinishAfter(wait time.Duration, result []byte, err error) {
-	wait = min(max(wait, 0), longestWait)
-	if t.hook == nil && t.gather(wait, result, err) {
-		return
-	}
-	if t.b.hopeless(monotonic(), int64(wait)) {
-		t.Finish(nil, &StatusError{Status: StatusTimeout})
-		return
-	}
-	t.result, t.err = result, err
-	h := t.b.h
-	h.mu.Lock() // so that whoever answers the task early either sees the timer or is seen here
-	if !t.answered {
-		h.timers.add(&t.timer, monotonic()+int64(wait), t)
-		h.mu.Unlock()
-		return
-	}
-	h.mu.Unlock()
-	t.release()
-}
-
-// gather keeps the end of a task while its BatchFunc runs: when that returns, all of them are settled in one step. False
-// means that no BatchFunc runs.
-func (t *Task) gather(wait time.Duration, result []byte, err error) bool {
-	if t.b.sub.batch == nil || t.state.Load() != taskRunning {
-		return false
-	}
-	t.wait, t.result, t.err = wait, result, err
-	return t.state.CompareAndSwap(taskRunning, taskGathered)
-}
-
-// longestWait is what the clock can be added to.
-const longestWait = 1 << 61
-
-// expire ends the wait of FinishAfter.
-func (t *Task) expire() { t.Finish(t.result, t.err) }
-
-// release gives up the slot of a task that was answered early, now or when its TaskFunc returns.
-func (t *Task) release() {
-	if t.hook != nil {
-		t.hook <- outcome{err: context.Canceled}
-		return
-	}
-	t.finished()
-}
-
-// finished gives up the slot, now or when the TaskFunc returns.
-func (t *Task) finished() {
-	b := t.b
-	if t.state.Swap(taskFinished) != taskHeld {
-		return
-	}
-	p := b.h.gateway.pool
-	b.over()
-	p.Release()
-}
-
 // answer puts the task's result into the outbox, unless it has been answered already; with flush it leaves at once.
-func (t *Task) answer(result []byte, err error, flush bool) {
+func (t *task) answer(result []byte, err error, flush bool) {
 	if err == nil {
 		t.b.h.answer(t, StatusOK, result, "", flush)
 		return
@@ -193,7 +91,7 @@ func (b *batch) Run(i int) (held bool) {
 			b.h.stop(t, StatusTimeout)
 		}
 	}
-	if t.early.Load() { // cancelled, or past its deadline, before it began
+	if t.answered.Load() { // cancelled, or past its deadline, before it began
 		b.over()
 		return false
 	}
@@ -220,8 +118,8 @@ func (b *batch) Run(i int) (held bool) {
 		b.over()
 		return false
 	}
-	b.sub.task(t)
-	if t.state.CompareAndSwap(taskRunning, taskHeld) {
+	b.sub.task(t.begin())
+	if t.state.returned() != endFinished {
 		return true
 	}
 	b.over()
@@ -241,16 +139,19 @@ func (b *batch) Grain() int {
 
 // RunSome runs the n tasks from i on, and settles those that are finished then under one lock. The others are held.
 func (b *batch) RunSome(i, n int) (held int) {
-	tasks := b.tasks[i : i+n]
+	tasks, handles := b.tasks[i:i+n], b.handles[i:i+n]
+	for k := range tasks {
+		handles[k] = tasks[k].begin()
+	}
 	switch {
 	case b.h.gateway.draining.Load(): // as in Run
-		for k := range tasks {
-			tasks[k].gather(0, nil, &StatusError{Status: StatusDraining})
+		for k := range handles {
+			handles[k].Finish(nil, &StatusError{Status: StatusDraining})
 		}
 	case b.once != nil && !b.h.gateway.once.begin(b): // as in Run
-		tasks[0].gather(0, nil, errAskedAgain)
+		handles[0].Finish(nil, errAskedAgain)
 	default:
-		b.sub.batch(tasks)
+		b.sub.batch(handles)
 	}
 	now := monotonic()
 	late, pressed := b.deadline != 0 && now >= b.deadline, b.hopeless(now, 1<<40)
@@ -258,17 +159,19 @@ func (b *batch) RunSome(i, n int) (held int) {
 	h.mu.Lock()
 	for k := range tasks {
 		t := &tasks[k]
-		switch {
-		case t.state.CompareAndSwap(taskRunning, taskHeld):
+		switch end := t.state.returned(); {
+		case end == endFinished:
+			continue
+		case end != endGathered:
 			held++
 			continue
-		case t.answered:
+		case t.answered.Load():
 		case late:
 			h.answerLocked(t, StatusTimeout, nil, "")
 		case t.wait > 0 && pressed && now+int64(t.wait) > b.deadline:
 			h.answerLocked(t, StatusTimeout, nil, "")
 		case t.wait > 0:
-			t.state.Store(taskHeld)
+			t.state.become(endWaiting)
 			h.timers.add(&t.timer, now+int64(t.wait), t)
 			held++
 			continue
@@ -278,6 +181,7 @@ func (b *batch) RunSome(i, n int) (held int) {
 		default:
 			h.answerLocked(t, StatusOK, t.result, "")
 		}
+		t.state.become(endFinished)
 		t.ctx.cancel(context.Canceled)
 	}
 	h.gathered.Store(true)
@@ -294,7 +198,7 @@ func (b *batch) Panicked(i int, value any, stack []byte) {
 	t := &b.tasks[i]
 	b.keep.Store(true)
 	b.h.panicked(b.sub.info.Name, "task", t.id, value, stack)
-	t.state.Store(taskFinished)
+	t.state.giveUp()
 	_, body, _ := encodeError(&StatusError{Text: panicText(value)})
 	b.h.answer(t, StatusPanicked, body, "", true)
 	if t.ctx != nil {
@@ -319,8 +223,11 @@ func (b *batch) overMany(n int) {
 		return
 	}
 	b.frame.Free()
-	clear(b.tasks)
-	*b = batch{tasks: b.tasks[:0], long: b.long}
+	for i := range b.tasks {
+		b.tasks[i].forget()
+	}
+	clear(b.handles)
+	*b = batch{tasks: b.tasks[:0], handles: b.handles[:0], long: b.long}
 	batches[b.long].Put(b)
 }
 
@@ -416,11 +323,11 @@ func newBatch(h *handler, fields proto.Fields, rest []byte) (*batch, error) {
 	b.frame = session.NewBuffer(len(rest))
 	b.frame.B = append(b.frame.B, rest...)
 	for rest = b.frame.B; len(rest) > 0; {
-		var t Task
-		var err error
-		if t.id, t.body, rest, err = proto.NextTask(rest); err != nil {
+		id, body, next, err := proto.NextTask(rest)
+		if err != nil {
 			return nil, err
 		}
+		rest = next
 		n := len(b.tasks)
 		if window := h.gateway.config.Window; n >= window {
 			return nil, fmt.Errorf("%w: more tasks in a frame than the window %d", proto.ErrMalformed, window)
@@ -428,9 +335,10 @@ func newBatch(h *handler, fields proto.Fields, rest []byte) (*batch, error) {
 		if n < cap(b.tasks) {
 			b.tasks = b.tasks[:n+1]
 		} else {
-			b.tasks = append(b.tasks, Task{})
+			b.tasks = append(b.tasks, task{})
 		}
-		b.tasks[n].b, b.tasks[n].id, b.tasks[n].size, b.tasks[n].body = b, t.id, uint32(len(t.body)), t.body
+		t := &b.tasks[n]
+		t.b, t.id, t.size, t.body = b, id, uint32(len(body)), body
 	}
 	b.left.Store(int32(len(b.tasks)))
 	h.held.Add(int64(len(b.frame.B) + len(b.metadata)))

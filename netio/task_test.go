@@ -49,7 +49,7 @@ func TestTaskDeadline(t *testing.T) {
 	began, reports := make(chan struct{}, 1), make(chan seen, 1)
 	g.HandleCall("watch", watch(began, reports))
 	p := connect(t, g).greet(helloFor())
-	p.write(tasksFrame(clockMillis()+500, "watch", task{0, ""}))
+	p.write(tasksFrame(clockMillis()+500, "watch", rawTask{0, ""}))
 	if r := p.results(1)[0]; r.Status != StatusTimeout {
 		t.Errorf("status is %v", r.Status)
 	}
@@ -60,7 +60,7 @@ func TestTaskDeadline(t *testing.T) {
 	if s.peer != p.conn.LocalAddr().String() {
 		t.Errorf("peer is %q, want %v", s.peer, p.conn.LocalAddr())
 	}
-	p.write(tasksFrame(1, "wait", task{0, ""})) // long over
+	p.write(tasksFrame(1, "wait", rawTask{0, ""})) // long over
 	if r := p.results(1)[0]; r.Status != StatusTimeout {
 		t.Errorf("status is %v", r.Status)
 	}
@@ -71,7 +71,7 @@ func TestTaskDeadlineFarAwayIsNone(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	p := connect(t, g).greet(helloFor())
 	for _, far := range []uint64{1 << 41, proto.MaxClock} {
-		p.write(tasksFrame(far, "echo", task{0, "x"}))
+		p.write(tasksFrame(far, "echo", rawTask{0, "x"}))
 		if r := p.results(1)[0]; r.Status != StatusOK {
 			t.Errorf("deadline %d: %v", far, r.Status)
 		}
@@ -96,7 +96,7 @@ func TestTaskCancel(t *testing.T) {
 	began, reports := make(chan struct{}, 1), make(chan seen, 1)
 	g.HandleCall("watch", watch(began, reports))
 	p := connect(t, g).greet(helloFor())
-	p.tasks("watch", task{0, ""})
+	p.tasks("watch", rawTask{0, ""})
 	within(t, "the task runs", began)
 	p.send(proto.KindCancel, proto.AppendCancel(nil, 0))
 	p.send(proto.KindCancel, proto.AppendCancel(nil, 0))
@@ -114,7 +114,7 @@ func TestTaskCancelWhileQueued(t *testing.T) {
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
 	p := connect(t, g).greet(helloFor())
-	p.tasks("held", task{0, ""}, task{1, ""}, task{2, ""})
+	p.tasks("held", rawTask{0, ""}, rawTask{1, ""}, rawTask{2, ""})
 	within(t, "the first runs", held.arrived)
 	p.send(proto.KindCancel, proto.AppendCancel(proto.AppendCancel(nil, 1), 2))
 	for id, r := range p.results(2) {
@@ -122,7 +122,7 @@ func TestTaskCancelWhileQueued(t *testing.T) {
 			t.Errorf("task %d: %v", id, r.Status)
 		}
 	}
-	p.tasks("echo", task{1, "the slot is free again"})
+	p.tasks("echo", rawTask{1, "the slot is free again"})
 	held.release()
 	if all := p.results(2); all[0].Status != StatusOK || string(all[1].Body) != "the slot is free again" {
 		t.Errorf("results are %v", all)
@@ -138,13 +138,13 @@ func TestTaskCancelledFramesAreBounded(t *testing.T) {
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
 	p := connect(t, g).greet(helloFor())
-	p.tasks("held", task{0, ""})
+	p.tasks("held", rawTask{0, ""})
 	within(t, "the worker is taken", held.arrived)
 	before := heapInUse()
 	body := string(make([]byte, 512<<10))
 	busy := 0
 	for range 100 {
-		p.tasks("held", task{1, body})
+		p.tasks("held", rawTask{1, body})
 		p.send(proto.KindCancel, proto.AppendCancel(nil, 1))
 		switch r := p.results(1)[1]; r.Status {
 		case StatusBusy:
@@ -163,19 +163,19 @@ func TestTaskCancelledFramesAreBounded(t *testing.T) {
 	held.release()
 	p.results(1)
 	eventually(t, "there is room again", func() bool {
-		p.tasks("echo", task{2, body})
+		p.tasks("echo", rawTask{2, body})
 		return p.results(1)[2].Status == StatusOK
 	})
 }
 
 func TestTaskThatFinishesLater(t *testing.T) {
 	g := startGateway(t, GatewayConfig{Workers: 2})
-	tasks := make(chan *Task, 10)
-	g.HandleTask("later", func(task *Task) { tasks <- task })
+	tasks := make(chan Task, 10)
+	g.HandleTask("later", func(task Task) { tasks <- task })
 	p := connect(t, g).greet(helloFor())
-	p.tasks("later", task{0, "a"}, task{1, "b"}, task{2, "c"})
+	p.tasks("later", rawTask{0, "a"}, rawTask{1, "b"}, rawTask{2, "c"})
 	a, b := within(t, "one begins", tasks), within(t, "two begin", tasks)
-	if a.id > b.id {
+	if a.t.id > b.t.id {
 		a, b = b, a
 	}
 	eventually(t, "they hold both slots without a goroutine", func() bool {
@@ -219,9 +219,9 @@ func testCutShort(t *testing.T, handle func(g *Gateway)) {
 	g := startGateway(t, GatewayConfig{})
 	handle(g)
 	p := connect(t, g).greet(helloFor())
-	p.tasks("table", task{0, "hour"}, task{1, "hour"})
+	p.tasks("table", rawTask{0, "hour"}, rawTask{1, "hour"})
 	eventually(t, "both wait", func() bool { return g.Stats().Held == 2 })
-	p.write(tasksFrame(clockMillis()+30, "table", task{2, "hour"}, task{3, "hour"}))
+	p.write(tasksFrame(clockMillis()+30, "table", rawTask{2, "hour"}, rawTask{3, "hour"}))
 	p.send(proto.KindCancel, proto.AppendCancel(nil, 1))
 	all := p.results(3)
 	if all[1].Status != StatusCanceled || all[2].Status != StatusTimeout || all[3].Status != StatusTimeout {
@@ -266,12 +266,12 @@ func TestCallDeadlineAndCancelReturnAtOnce(t *testing.T) {
 func TestTaskFinishedBeforeItsFunctionReturns(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	held := newGate(t)
-	g.HandleTask("goes on", func(task *Task) {
+	g.HandleTask("goes on", func(task Task) {
 		task.Finish([]byte("done"), nil)
 		<-held.open
 	})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("goes on", task{0, ""})
+	p.tasks("goes on", rawTask{0, ""})
 	if r := p.results(1)[0]; string(r.Body) != "done" {
 		t.Errorf("answer is %v", r)
 	}
@@ -282,20 +282,20 @@ func TestTaskFinishedBeforeItsFunctionReturns(t *testing.T) {
 func TestTaskWaitsForEver(t *testing.T) {
 	for _, wait := range []time.Duration{math.MaxInt64, math.MinInt64} {
 		g := startGateway(t, GatewayConfig{})
-		g.HandleTask("odd", func(task *Task) { task.FinishAfter(wait, nil, nil) })
-		g.HandleTask("soon", func(task *Task) { task.FinishAfter(time.Millisecond, nil, nil) })
+		g.HandleTask("odd", func(task Task) { task.FinishAfter(wait, nil, nil) })
+		g.HandleTask("soon", func(task Task) { task.FinishAfter(time.Millisecond, nil, nil) })
 		g.HandleBatch("table", emulation{"x": {wait: wait}}.runBatch)
 		p := connect(t, g).greet(helloFor()) // one connection: one heap of timers
-		p.tasks("soon", task{0, ""})
+		p.tasks("soon", rawTask{0, ""})
 		p.results(1)
-		p.tasks("odd", task{1, ""})
-		p.tasks("table", task{2, "x"})
+		p.tasks("odd", rawTask{1, ""})
+		p.tasks("table", rawTask{2, "x"})
 		if wait > 0 {
 			eventually(t, "they wait", func() bool { return g.Stats().Held == 2 })
 			p.send(proto.KindCancel, proto.AppendCancel(proto.AppendCancel(nil, 1), 2))
 		}
 		p.results(2)
-		p.tasks("soon", task{3, ""})
+		p.tasks("soon", rawTask{3, ""})
 		if r := p.results(1)[3]; r.Status != StatusOK {
 			t.Errorf("after %v: %v", wait, r.Status)
 		}
@@ -306,7 +306,7 @@ func TestTaskWaitsForEver(t *testing.T) {
 func TestTaskContextAfterDeadline(t *testing.T) {
 	g := startGateway(t, GatewayConfig{})
 	began, answered, seen := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
-	g.HandleTask("task", func(task *Task) {
+	g.HandleTask("task", func(task Task) {
 		began <- struct{}{}
 		go func() {
 			<-answered
@@ -315,7 +315,7 @@ func TestTaskContextAfterDeadline(t *testing.T) {
 		}()
 	})
 	p := connect(t, g).greet(helloFor())
-	p.write(tasksFrame(clockMillis()+300, "task", task{0, ""}))
+	p.write(tasksFrame(clockMillis()+300, "task", rawTask{0, ""}))
 	within(t, "it begins", began)
 	if r := p.results(1)[0]; r.Status != StatusTimeout {
 		t.Errorf("status is %v", r.Status)
@@ -333,11 +333,11 @@ func TestTableAnswersBeforeBlockedCall(t *testing.T) {
 	held := newGate(t)
 	g.HandleCall("held", held.pass)
 	p := connect(t, g).greet(helloFor())
-	var tasks []task
+	var tasks []rawTask
 	for id := range uint32(200) { // more than the reader runs itself
-		tasks = append(tasks, task{id, "x"})
+		tasks = append(tasks, rawTask{id, "x"})
 	}
-	p.write(append(tasksFrame(0, "table", tasks...), tasksFrame(0, "held", task{1000, ""})...))
+	p.write(append(tasksFrame(0, "table", tasks...), tasksFrame(0, "held", rawTask{1000, ""})...))
 	within(t, "the call blocks", held.arrived)
 	p.results(len(tasks))
 }
@@ -356,9 +356,9 @@ func TestTaskFramesOfStragglersAreBounded(t *testing.T) {
 	p := connect(t, g).greet(helloFor())
 	busy := false
 	for frame := uint32(0); frame < 2*mostBatched && !busy; frame++ {
-		tasks := []task{{frame, "held"}}
+		tasks := []rawTask{{frame, "held"}}
 		for id := uint32(2 * mostBatched); id < window; id++ {
-			tasks = append(tasks, task{id, ""})
+			tasks = append(tasks, rawTask{id, ""})
 		}
 		p.tasks("some", tasks...)
 		for _, r := range p.results(len(tasks) - 1) {

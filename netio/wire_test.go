@@ -102,7 +102,7 @@ func TestResumeKeepsLimits(t *testing.T) {
 	}
 	p.open(0, proto.ShapeStream, "flood", "")
 	p.send(proto.KindPing, nil)
-	p.tasks("echo", task{7, string(make([]byte, 6000))})
+	p.tasks("echo", rawTask{7, string(make([]byte, 6000))})
 	chunks := 0
 	for answered := false; !answered; {
 		switch f := p.next(); f.Kind {
@@ -157,12 +157,12 @@ func TestRetryAfter(t *testing.T) {
 		return &StatusError{Status: StatusBusy, RetryAfter: time.Second}
 	})
 	p := connect(t, g).greet(helloFor())
-	p.tasks("busy", task{0, ""})
+	p.tasks("busy", rawTask{0, ""})
 	r := p.results(1)[0]
 	if after := p.fields.RetryAfter(); r.Status != StatusBusy || after != 42*time.Millisecond {
 		t.Errorf("status %v, retry after %v", r.Status, after)
 	}
-	p.tasks("echo", task{0, "x"})
+	p.tasks("echo", rawTask{0, "x"})
 	if r := p.results(1)[0]; r.Status != StatusOK || p.fields != nil {
 		t.Errorf("status %v, fields %x", r.Status, p.fields)
 	}

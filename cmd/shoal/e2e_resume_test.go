@@ -19,7 +19,7 @@ func TestResumeRunsNothingTwice(t *testing.T) {
 	var mu sync.Mutex
 	runs, total := map[string]int{}, 0
 	gw := netio.NewGateway(netio.GatewayConfig{Listen: []string{"tcp://127.0.0.1:0"}, Workers: 64})
-	gw.HandleTask("mark", func(task *netio.Task) {
+	gw.HandleTask("mark", func(task netio.Task) {
 		mu.Lock()
 		runs[string(task.Body())]++
 		total++

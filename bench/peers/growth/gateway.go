@@ -14,7 +14,7 @@ func serve(l load) (string, error) {
 	answer := make([]byte, answerSize)
 	copy(answer, keyForm)
 	g.HandleBatch(tableName, newTable(l).Run)
-	g.HandleTask(takeName, func(t *netio.Task) { t.Finish(answer, nil) })
+	g.HandleTask(takeName, func(t netio.Task) { t.Finish(answer, nil) })
 	g.HandleCall(sleepName, func(context.Context, []byte) ([]byte, error) {
 		time.Sleep(l.Wait)
 		return answer, nil
