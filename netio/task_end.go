@@ -41,7 +41,7 @@ const (
 // begin makes a task one that its function is about to get, and returns the handle for it.
 func (t *task) begin() Task {
 	generation := t.state.word.Load()>>stateBits + 1
-	t.state.word.Store(generation<<stateBits | insideBit | endOpen)
+	t.state.word.Store(generation<<stateBits | insideBit) // endOpen
 	return Task{t: t, sub: t.b.sub, generation: generation}
 }
 
