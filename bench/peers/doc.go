@@ -5,12 +5,14 @@
 //	go -C bench/peers run . -peers shoal,floor,grpc -loads batch
 //	go -C bench/peers run . -open=false -svg /tmp/peers        # closed loops alone; and plots, into a folder
 //	go -C bench/peers run -tags zmq .                          # ZeroMQ too, with cgo and libzmq
+//	go -C bench/peers run . figures -before REVISION           # the ratios that shoal is judged by (figures.go)
 //
 // # The work
 //
 // A key of 24 bytes, looked up in a table of 100,000 entries, answered with 64 bytes. The table is a table.Table of
-// netio/table for everybody, and the tasks of a message are looked up together (../internal/workload); keys are asked for in shuffled order; clients check every answer's size and first byte. The loads are one
-// task in flight, 64 over 4 connections, 1024 over 8, and messages of 16 tasks with 1024 tasks in flight over 8.
+// netio/table for everybody, and the tasks of a message are looked up together (../internal/workload). Keys are asked for
+// in shuffled order; clients check every answer's size and first byte. The loads are one task in flight, 64 over 4
+// connections, 1024 over 8, and messages of 16 tasks with 1024 tasks in flight over 8.
 //
 // And streams: the server sends chunks of 1 KiB as fast as the client reads them, one stream over one connection and 4
 // over 4. Clients check each chunk's size and that its number is the next. What keeps a server from sending more than
@@ -48,8 +50,8 @@
 //   - A latency is counted from when the message was due, not from when it was sent. What was due and not sent until the
 //     round was over counts with the time that it has waited, which is the least that its latency can be.
 //   - Rates are the same for all and double, from a 32nd of the highest rate that the best peer (neither shoal nor a
-//     floor nor raw gnet) has reached in the closed loop of this run, up to that rate. Who answers less than 95 % of what is offered,
-//     or has a p99 above 100 ms, goes no further; its figures at that rate are printed.
+//     floor nor raw gnet) has reached in the closed loop of this run, up to that rate. Who answers less than 95 % of what
+//     is offered, or has a p99 above 100 ms, goes no further; its figures at that rate are printed.
 //   - The loads are single tasks over 4 and over 8 connections, and batches of 16 over 8. One in flight is left out: by
 //     a schedule it would be a low rate over one connection. How many are in flight follows from the latency, up to
 //     8192 messages over all connections; what is due beyond that waits, and the wait counts.
