@@ -42,6 +42,7 @@ type swarmLane struct {
 	heartbeats    time.Duration
 	pings         map[uint64]chan error
 	nextPing      uint64
+	untold        int  // answers since an acknowledgement was asked for
 	goodbyeRead   bool // the gateway has ended the connection after our goodbye
 
 	// The reader's.
@@ -355,6 +356,10 @@ func (l *swarmLane) frame(f *proto.Frame) error {
 	return fmt.Errorf("%w: kind %#02x is not for a client", proto.ErrMalformed, uint8(f.Kind))
 }
 
+// tellAnswers is after how many answers a client acknowledges though they have few bytes: compressed ones may. A gateway counts
+// what a client has not acknowledged in answers (handler.refusals).
+const tellAnswers = 2048
+
 // results takes the results of one frame. RetryAfter goes with those that are busy; 0: nothing is said.
 func (l *swarmLane) results(rest []byte, retryAfter time.Duration) error {
 	now := monotonic()
@@ -388,6 +393,11 @@ func (l *swarmLane) results(rest []byte, retryAfter time.Duration) error {
 		over++
 	}
 	l.inflight.Add(-over)
+	if l.untold += int(over); l.untold >= tellAnswers && l.holders.Load() == 0 {
+		l.untold = 0
+		l.out.AckNow()
+		l.startFlush()
+	}
 	l.mu.Unlock()
 	for _, s := range l.settled {
 		s.settled(l)
