@@ -11,6 +11,7 @@ import (
 
 	"shoal/netio"
 	"shoal/netio/runner"
+	"shoal/netio/wildcard"
 )
 
 // Rights says what each identity may do: what is not allowed is refused. It does not change.
@@ -73,7 +74,7 @@ func ReadRights(path string) (*Rights, error) {
 //
 //	[[allow]]                     # any number; each allows what it says, and nothing forbids
 //	who    = ["carol", "@operators"]  # "*": everybody who has an identity
-//	call   = ["square", "table*"] # subroutines, of any shape: * stands for anything in a name
+//	call   = ["square", "table*"] # subroutines, of any shape: * stands for anything in a name, ? for one byte
 //	shapes = ["call", "stream"]   # of these shapes alone: call, stream, send, duplex
 //	ssh    = ["web* uptime"]      # targets and commands, patterns as package runner's
 //	exec   = ["df *"]             # commands beside the gateway, the same
@@ -237,7 +238,7 @@ func (u *rule) allows(name string, shape netio.Shape) bool {
 		return false
 	}
 	for _, pattern := range u.Call {
-		if glob(pattern, name) {
+		if wildcard.Match(pattern, name) {
 			return true
 		}
 	}
@@ -260,31 +261,6 @@ func (r *Rights) decidingRun(identity, via string, req *runner.Request) *rule {
 		}
 	}
 	return nil
-}
-
-// glob matches a whole name; * stands for anything. Its time is at most the product of both lengths.
-func glob(pattern, name string) bool {
-	star, from := -1, 0
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, n
-			p++
-		case p < len(pattern) && pattern[p] == name[n]:
-			p++
-			n++
-		case star >= 0:
-			from++
-			p, n = star+1, from
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }
 
 // Explain says which rule lets an identity use a subroutine, or that none does.

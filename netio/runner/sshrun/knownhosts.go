@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"shoal/netio/wildcard"
 )
 
 // knownHosts is what known_hosts files say, with the verdicts of OpenSSH. Files are read again when they have changed.
@@ -164,7 +166,7 @@ func matchHosts(hosts, name string) bool {
 	found := false
 	for pattern := range strings.SplitSeq(hosts, ",") {
 		pattern, not := strings.CutPrefix(pattern, "!")
-		if matchWildcards(pattern, name) {
+		if wildcard.Match(pattern, name) {
 			if not {
 				return false
 			}
@@ -178,28 +180,6 @@ func hashHost(salt []byte, name string) []byte {
 	h := hmac.New(sha1.New, salt)
 	_, _ = io.WriteString(h, name)
 	return h.Sum(nil)
-}
-
-// matchWildcards matches all of text, * being any characters and ? one.
-func matchWildcards(pattern, text string) bool {
-	star, from := -1, 0
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			from++
-			p, t = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
 
 // knownName is how known_hosts files call a host at a port.
@@ -255,7 +235,7 @@ func checkHostCertificate(cert *ssh.Certificate, host string) error {
 		return errors.New("its certificate has options that are not understood")
 	}
 	for _, name := range cert.ValidPrincipals {
-		if matchWildcards(strings.ToLower(name), strings.ToLower(host)) {
+		if wildcard.Match(strings.ToLower(name), strings.ToLower(host)) {
 			return verifyCertificate(cert)
 		}
 	}
