@@ -24,20 +24,12 @@ func newBareLane(frameLimit int, handle func(f *proto.Frame) error) *bareLane {
 }
 
 func (l *bareLane) receive(k *link, src []byte) (consumed, need int, err error) {
-	l.recvMu.Lock()
-	defer l.recvMu.Unlock()
-	frames, err := l.frames(k, src)
-	if err != nil {
-		return 0, 0, err
-	}
-	for frames.Next() {
-		if err := l.handle(frames.Frame()); err != nil {
-			frames.Fail(err)
-		}
-	}
+	consumed, need, err = l.each(k, src, l)
 	l.acknowledgeRead()
-	return frames.End()
+	return consumed, need, err
 }
+
+func (l *bareLane) frame(f *proto.Frame) error { return l.handle(f) }
 
 func (*bareLane) space(bool)     {}
 func (*bareLane) detached(*link) {}

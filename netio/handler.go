@@ -60,19 +60,9 @@ type handler struct {
 
 // receive handles the whole frames at the start of src, which have come by k: handler is a receiver.
 func (h *handler) receive(k *link, src []byte) (consumed, need int, err error) {
-	h.recvMu.Lock()
-	defer h.recvMu.Unlock()
-	frames, err := h.frames(k, src)
-	if err != nil {
-		return 0, 0, err
-	}
-	for frames.Next() {
-		if err := h.frame(frames.Frame()); err != nil {
-			frames.Fail(err)
-		}
-	}
+	consumed, need, err = h.each(k, src, h)
 	h.acknowledgeRead()
-	return frames.End()
+	return consumed, need, err
 }
 
 // frame handles a frame of the client's.

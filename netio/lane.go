@@ -194,6 +194,27 @@ func monotonic() int64 { return int64(time.Since(epoch)) + 1 }
 // errDetached ends the reading of a link that the lane has let go of.
 var errDetached = errors.New("connection was replaced")
 
+// frameHandler handles the frames of a lane, at either end. A frame is valid during the call.
+type frameHandler interface {
+	frame(f *proto.Frame) error
+}
+
+// each hands the whole frames at the start of src, which have come by k, to a handler. It returns what a receiver does.
+func (l *lane) each(k *link, src []byte, to frameHandler) (consumed, need int, err error) {
+	l.recvMu.Lock()
+	defer l.recvMu.Unlock()
+	frames, err := l.frames(k, src)
+	if err != nil {
+		return 0, 0, err
+	}
+	for frames.Next() {
+		if err := to.frame(frames.Frame()); err != nil {
+			frames.Fail(err)
+		}
+	}
+	return frames.End()
+}
+
 // frames begins with what has come by k. It leaves frames to another turn that come after mostExpanded, where k has turns. The
 // caller holds recvMu.
 func (l *lane) frames(k *link, src []byte) (session.Frames, error) {

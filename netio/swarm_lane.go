@@ -297,20 +297,10 @@ func (l *swarmLane) cancelSlot(id uint32) {
 
 // receive handles the whole frames at the start of src, which have come by k: swarmLane is a receiver.
 func (l *swarmLane) receive(k *link, src []byte) (consumed, need int, err error) {
-	l.recvMu.Lock()
-	defer l.recvMu.Unlock()
-	frames, err := l.frames(k, src)
-	if err != nil {
-		return 0, 0, err
-	}
-	for frames.Next() {
-		if err := l.frame(frames.Frame()); err != nil {
-			frames.Fail(err)
-		}
-	}
+	consumed, need, err = l.each(k, src, l)
 	l.afterBurst()
 	l.acknowledgeRead()
-	return frames.End()
+	return consumed, need, err
 }
 
 // frame handles a frame of the gateway's.
