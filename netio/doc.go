@@ -15,7 +15,7 @@
 //	→ handler.tasks                        handler.go           name, limits, deadline; one batch enters the pool
 //	→ batch.Run                            task.go              on a worker, inside the interceptors (intercept.go)
 //	→ the subroutine                       subroutine.go        registered with HandleCall, HandleTask or HandleBatch
-//	→ Task.Finish, handler.answer          task_end.go, handler.go  the result goes into the outbox of the handler
+//	→ Task.Finish, handler.answer          task_end.go, handler_answer.go  the result goes into the outbox of the handler
 //	→ session.Outbox, flush, the wire      flush.go             straight to the descriptor, one write a burst
 //	→ swarmLane.results                    swarm_lane.go        the slot is free again; acknowledged with the next write
 //	→ the caller's sink                    call.go, map_sink.go pendingCall or mapSink, which may send it again (retry.go)

@@ -2,86 +2,18 @@ package netio
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"shoal/netio/internal/engine"
 	"shoal/pool"
 	"shoal/proto"
 )
-
-// GatewayConfig is what a gateway can be told. Zero means the default, everywhere.
-type GatewayConfig struct {
-	Listen []string // URLs, tcp://host:port (port 0: any free one), tls://host:port or unix:///path; default DefaultURL
-
-	Workers     int // tasks that run or wait at once; default 1024
-	MaxHandlers int // connections, and lanes that wait for theirs; default 9/10 of the descriptor limit
-
-	Window       int   // unanswered tasks of one connection; default 65536
-	WindowBytes  int64 // bytes of the bodies of these; default 64 MiB
-	FrameLimit   int   // bytes of the largest frame taken; default 4 MiB
-	SendBuffer   int   // unacknowledged bytes kept for one connection before its work is held back; default 8 MiB
-	Streams      int   // open streams of one connection, and aborted ones whose subroutine has not returned; default 4096
-	MaxStreams   int   // the same of all; default 65536
-	StreamCredit int   // bytes that a client may send on a stream before they are consumed; default 512 KiB
-	// ConnectionCredit is the same of all streams of one connection together. Where it is short, streams that are not read hold up
-	// the others of their client. Default: no such bound.
-	ConnectionCredit int
-
-	HandshakeTimeout time.Duration // for the first frame of a connection; default 10 s
-	IdleTimeout      time.Duration // a connection silent for longer is closed (clients ping); default 60 s
-	WriteTimeout     time.Duration // a peer that reads nothing for longer is cut off; default 30 s
-	SessionTimeout   time.Duration // how long a lane without a connection is remembered; default 60 s
-	RetryAfter       time.Duration // what clients are told to wait that find no room (ErrFull, ErrBusy); default 250 ms
-	DrainTimeout     time.Duration // how long ListenAndServe waits for running tasks at its end; default 30 s
-
-	// Successor is the URL of the gateway to which clients go when this one drains. Default: they come back to the address that
-	// they were given.
-	Successor string
-
-	// Compress is how what is sent is compressed where it shrinks and the client wants it. Clients may compress too then, either
-	// way. Default none: compressed frames are neither sent nor taken.
-	Compress     Compression
-	AllowStop    bool          // clients may stop the gateway
-	Interceptors []Interceptor // around each subroutine, the first outermost
-	Logger       *slog.Logger  // default: none
-
-	// TLS is for tls:// addresses, which need it: TLS 1.3 alone, without session tickets. It needs a certificate, or a function
-	// that gives one; what it asks of clients' certificates is up to it.
-	TLS *tls.Config
-
-	// Authenticate says who a client is that has said hello, before Admit is asked. An error refuses it, as Admit's does. A
-	// session belongs to the identity that began it: to another one it does not exist. It runs as Admit does. Default: nobody has
-	// an identity.
-	Authenticate func(ctx context.Context, c Client) (identity string, err error)
-
-	// Authorize is asked about each frame of tasks and each stream, before anything of it runs; an error refuses them with
-	// ErrNotAllowed and its text. It is called on event loops: it must not block, and neither change nor keep p. Default:
-	// everything is allowed.
-	Authorize func(p *Peer, subroutine string, shape Shape) error
-
-	// Admit is asked about each connection that has said hello, before it is welcome. An error refuses it: the client gets its
-	// text, and gives up with ErrNotAllowed, or tries again where the error matches ErrFull or ErrDraining. It runs on a
-	// goroutine of its own; the context ends after HandshakeTimeout, and with the connection. Default: everybody is welcome.
-	Admit func(ctx context.Context, c Client) error
-}
-
-// Client is what a gateway knows of a connection that asks to be welcome.
-type Client struct {
-	RemoteAddr string // of a unix socket without a name, the gateway's own
-	Peer       Peer   // its Identity is set when Admit is asked
-	Resumes    bool   // it says that it goes on with a lane that this gateway knows
-	Credential []byte // SwarmConfig.Credential of the client; nil: it gives none
-}
 
 // Gateway listens for swarms and runs subroutines for them. The zero value has the default configuration. A gateway serves
 // once. All methods are safe for concurrent use.
@@ -289,164 +221,6 @@ func (g *Gateway) requestStop() {
 	}
 }
 
-// Shutdown drains: new tasks, and those that have not begun, are refused as draining, what runs is finished, every answer
-// leaves; then everything is closed and nil returned. When ctx ends first, the rest is cut off, and the error says what.
-// It matches ErrStillRunning where subroutines have not returned although their callers have left, and names them. Lanes
-// without a connection have until then to come back for their answers.
-//
-// A Shutdown of a gateway that another one drains, or that has ended, waits for the end and returns what the first does;
-// when its ctx ends before, it returns the context's error and leaves the drain to the first.
-func (g *Gateway) Shutdown(ctx context.Context) error {
-	if !g.drain(ctx) {
-		return g.waitStopped(ctx)
-	}
-	return g.stop(g.waitIdle(ctx))
-}
-
-// waitStopped waits for the end that somebody else brings about; nil where there never was a beginning.
-func (g *Gateway) waitStopped(ctx context.Context) error {
-	g.mu.Lock()
-	stopped := g.stopped
-	g.mu.Unlock()
-	if stopped == nil {
-		return nil
-	}
-	select {
-	case <-stopped:
-		return g.outcome
-	default:
-	}
-	select {
-	case <-stopped:
-		return g.outcome
-	case <-ctx.Done():
-		return fmt.Errorf("another Shutdown still drains: %w", ctx.Err())
-	}
-}
-
-// Close ends the gateway without draining, and cuts short a Shutdown that is under way.
-func (g *Gateway) Close() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if g.drain(ctx) {
-		_ = g.stop(nil)
-		return nil
-	}
-	g.mu.Lock()
-	if g.state == gatewayDraining {
-		select {
-		case <-g.hurry:
-		default:
-			close(g.hurry)
-		}
-	}
-	stopped := g.stopped
-	g.mu.Unlock()
-	if stopped != nil {
-		<-stopped
-	}
-	return nil
-}
-
-// drain tells everybody that the end is near; false means that there is nothing to end or that it was told before.
-func (g *Gateway) drain(ctx context.Context) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.state != gatewayServing {
-		return false
-	}
-	g.state = gatewayDraining
-	g.draining.Store(true)
-	close(g.drains)
-	millis := uint32(1<<32 - 1)
-	if deadline, ok := ctx.Deadline(); ok {
-		millis = uint32(max(0, min(time.Until(deadline).Milliseconds(), 1<<32-1)))
-	}
-	for h := range g.handlers {
-		h.control(func(dst []byte) []byte { return proto.AppendDrain(dst, millis) })
-	}
-	g.log.Info("gateway drains", "handlers", len(g.handlers), "running", g.pool.Stats().Running+g.pool.Stats().Held)
-	return true
-}
-
-// waitIdle waits until no handler has anything under way. It looks rather than being told: the end of a gateway is no
-// place that needs another signal on the path of each task.
-func (g *Gateway) waitIdle(ctx context.Context) error {
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		if busy := g.busy(); len(busy) == 0 {
-			return nil
-		} else {
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("drain cut short (%w): %s", ctx.Err(), busySummary(busy))
-			case <-g.hurry:
-				return fmt.Errorf("drain cut short (%w): %s", ErrClosed, busySummary(busy))
-			case <-tick.C:
-			}
-			if n%8 == 0 {
-				for _, h := range busy {
-					h.askAck()
-				}
-			}
-		}
-	}
-}
-
-// busy returns the handlers that have something under way.
-func (g *Gateway) busy() []*handler {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var busy []*handler
-	for h := range g.handlers {
-		if !h.idle() {
-			busy = append(busy, h)
-		}
-	}
-	return busy
-}
-
-// stop closes everything and waits until no goroutine of the gateway is left, but for subroutines that do not return. It
-// returns what Shutdown does, of which err is how the drain went.
-func (g *Gateway) stop(err error) error {
-	g.mu.Lock()
-	g.state = gatewayStopped
-	close(g.stopping)
-	for _, ln := range g.listeners {
-		_ = ln.Close()
-	}
-	greeting := slices.Collect(maps.Keys(g.greeting))
-	handlers := make([]*handler, 0, len(g.handlers))
-	for h := range g.handlers {
-		handlers = append(handlers, h)
-	}
-	g.mu.Unlock()
-	for _, c := range greeting {
-		if c.hello.Load() {
-			c.refuse(g.goodbyeStops())
-		} else {
-			c.link.close()
-		}
-	}
-	cutOff := unfinished(handlers)
-	for _, h := range handlers {
-		g.endHandler(h, g.goodbyeStops())
-	}
-	g.running.Wait()
-	if g.engine != nil {
-		g.engine.Stop()
-	}
-	left := g.waitReturned(cutOff)
-	if left != nil {
-		g.log.Warn("gateway leaves something behind", "error", left)
-	}
-	g.outcome = errors.Join(err, left)
-	close(g.stopped)
-	g.log.Info("gateway stopped", "tasks", g.counters.tasks.Load(), "panics", g.counters.panics.Load())
-	return g.outcome
-}
-
 // Stats says what a gateway does right now, and its totals.
 type Stats struct {
 	Handlers int   // connections, and lanes that wait for theirs
@@ -469,11 +243,6 @@ func (g *Gateway) Stats() Stats {
 	s := p.Stats()
 	return Stats{Handlers: handlers, Running: s.Running, Held: s.Held, Queued: s.Queued,
 		Streams: int(g.counters.streams.Load()), Tasks: g.counters.tasks.Load(), Panics: g.counters.panics.Load()}
-}
-
-// goodbyeStops is the goodbye of a gateway that ends.
-func (g *Gateway) goodbyeStops() *goodbyeError {
-	return &goodbyeError{Code: proto.GoodbyeDraining, Text: "gateway stops", Successor: g.config.Successor}
 }
 
 // goodbyeFull is the goodbye of a gateway that has no room.
