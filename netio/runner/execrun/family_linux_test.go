@@ -180,24 +180,7 @@ func TestGroupsOfAKilledGatewayAreEmptied(t *testing.T) {
 // TestSupervisorOutlivesTheGateway closes the control pipe, as the death of a gateway does.
 func TestSupervisorOutlivesTheGateway(t *testing.T) {
 	t.Parallel()
-	out, ours, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	started, err := supervisors{}.start(&launch{
-		path: "/bin/sh", argv: []string{"sh", "-c", hostile["double fork"].script, mark(t, 0)},
-		env: []string{"PATH=" + os.Getenv("PATH")}, files: [3]*os.File{null, ours, null},
-	})
-	_ = ours.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	started, out := startShell(t, supervisors{}, hostile["double fork"].script, mark(t, 0))
 	if _, err := out.Read(make([]byte, 3)); err != nil {
 		t.Fatal(err)
 	}
@@ -211,28 +194,35 @@ func TestSupervisorOutlivesTheGateway(t *testing.T) {
 	}
 }
 
+// startShell has a keeper start a script of a shell, whose output is read from out.
+func startShell(t *testing.T, k keeper, script string, args ...string) (started task, out *os.File) {
+	t.Helper()
+	out, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = out.Close() })
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	started, err = k.start(&launch{path: "/bin/sh", argv: append([]string{"sh", "-c", script}, args...),
+		env: []string{"PATH=" + os.Getenv("PATH")}, files: [3]*os.File{null, ours, null}})
+	_ = ours.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return started, out
+}
+
 // manyChildren starts many processes, says their ids and then that they are up.
 const manyChildren = `i=0; while [ $i -lt 40 ]; do sleep 1000 & echo $!; i=$((i+1)); done; echo up; wait`
 
 // startMany has a keeper start manyChildren, and returns the task and the ids once all are up.
 func startMany(t *testing.T, k keeper) (started task, pids []int) {
 	t.Helper()
-	out, ours, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	started, err = k.start(&launch{path: "/bin/sh", argv: []string{"sh", "-c", manyChildren},
-		env: []string{"PATH=" + os.Getenv("PATH")}, files: [3]*os.File{null, ours, null}})
-	_ = ours.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	started, out := startShell(t, k, manyChildren)
 	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "up"; {
 		pid, err := strconv.Atoi(lines.Text())
 		if err != nil {
