@@ -21,8 +21,8 @@
 //
 // # Fairness
 //
-// The queues of a shard are served in turn, up to 32 tasks a turn, so that the answers of a batch
-// come together but nobody waits for a long queue of another. After every 32 claims from a shard
+// The queues of a shard are served in turn, up to 32 tasks a turn, or 128 quick ones, so that the answers of a batch
+// come together but nobody waits for a long queue of another. After as many claims from a shard
 // the claiming worker goes on to the next shard that has work, so that shards share the slots also
 // when all slots are taken. Within a queue tasks are claimed in the order they came.
 //

@@ -15,7 +15,7 @@ type Queue struct {
 	waiting    int    // tasks
 	first      uint8  // the head batch in head.entries
 	end        uint8  // one past the last batch in tail.entries
-	left       uint8  // tasks that may still start in this turn
+	left       uint8  // of this turn, which began with quickQuantum
 	paused     bool
 	closed     bool
 }
@@ -125,10 +125,10 @@ func (q *Queue) push(e entry) {
 	q.end++
 }
 
-// grain is how many of the first waiting tasks may be taken at once; there is one.
-func (q *Queue) grain() int {
+// grain is how many of the first waiting tasks may be taken at once, and whether they are quick ones; there is one.
+func (q *Queue) grain() (n int, quick bool) {
 	e := &q.head.entries[q.first]
-	return int(min(e.grain, e.end-e.next))
+	return int(min(e.grain, e.end-e.next)), e.grain > 1
 }
 
 // pop takes the first n waiting tasks from the list, not more than grain says or 1.

@@ -181,6 +181,43 @@ func TestAfterTurn(t *testing.T) {
 	}
 }
 
+// A turn has quickQuantum quick tasks of one queue, and quantum of others, beside another queue.
+func TestTurnOfQuickTasks(t *testing.T) {
+	for _, c := range []struct{ grain, want int }{{mostGrain, quickQuantum}, {1, quantum}} {
+		p := New(Config{Workers: 1, Shards: 1})
+		first := each(1, func(int) {})
+		gate := make(chan struct{})
+		first.run = func(int) bool { <-gate; return false } // so that all is queued before any of it runs
+		submit(t, p.NewQueue(1), first)
+		var mu sync.Mutex
+		var order []int
+		for i := range 2 {
+			q := p.NewQueue(10_000)
+			for range 8 {
+				b := newQuick(mostGrain, c.grain)
+				b.hold = func(int) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, i)
+					return false
+				}
+				submit(t, q, b)
+			}
+		}
+		close(gate)
+		if err := p.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		run := 1
+		for run < len(order) && order[run] == order[0] {
+			run++
+		}
+		if run != c.want || len(order) != 2*8*mostGrain {
+			t.Errorf("grain %d: %d tasks of one queue in a row, want %d; %d in all", c.grain, run, c.want, len(order))
+		}
+	}
+}
+
 // TestYieldCountsWorkers: the slots that another worker has for quick tasks do not make this one too many.
 func TestYieldCountsWorkers(t *testing.T) {
 	p := New(Config{})

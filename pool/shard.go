@@ -9,6 +9,11 @@ const (
 	// quantum is how many tasks of one queue start in its turn, and how many claims a worker's
 	// stay at a shard is measured by: large enough that the answers of a batch come together.
 	quantum = 32
+	// quickQuantum is the same of quick tasks. They are over at once, so others wait little for them, and
+	// what ends a turn, a write for example, is paid for by more of them.
+	quickQuantum = 128
+	// taskCost is what a task uses up of a turn, of quickQuantum in all; a quick one uses 1.
+	taskCost = quickQuantum / quantum
 
 	// turnTasks is how many tasks of one queue a worker runs before it calls what AfterTurn was given.
 	turnTasks = 128
@@ -43,6 +48,7 @@ type shard struct {
 	turn    *Queue     // the ring: queues that have waiting tasks and are not paused; next served
 	waiting int        // tasks in all queues, paused ones too
 	started uint64     // tasks claimed
+	spent   uint64     // what they cost
 	open    []*span    // the spans claimed here
 	looks   uint       // which of them is looked at next
 	grab    int        // claim takes grab/grabStep tasks at once; it grows while mu is contended
@@ -97,9 +103,11 @@ func (s *shard) claim(sp *span) (t task, leave, ok bool) {
 		return task{}, false, false
 	}
 	// Half of a queue is left to the next worker.
-	n := max(1, min(s.grab/grabStep, int(q.left), (q.waiting+1)/2))
-	if grain := q.grain(); grain > 1 {
+	n := max(1, min(s.grab/grabStep, int(q.left)/taskCost, (q.waiting+1)/2))
+	cost := taskCost * n
+	if grain, quick := q.grain(); quick {
 		n = 1 + s.pool.slots.takeMore(min(grain, int(q.left))-1)
+		cost = n
 		t = q.pop(n)
 	} else {
 		t = q.pop(1)
@@ -108,13 +116,14 @@ func (s *shard) claim(sp *span) (t task, leave, ok bool) {
 		}
 	}
 	s.waiting -= n
-	leave = s.started/quantum != (s.started+uint64(n))/quantum
+	leave = s.spent/quickQuantum != (s.spent+uint64(cost))/quickQuantum
 	s.started += uint64(n)
-	q.left -= uint8(n)
+	s.spent += uint64(cost)
+	q.left -= uint8(min(cost, int(q.left)))
 	if q.waiting == 0 {
 		s.unlink(q)
 	} else if q.left == 0 {
-		q.left = quantum
+		q.left = quickQuantum
 		s.turn = q.next
 	}
 	s.mu.Unlock()
@@ -123,7 +132,7 @@ func (s *shard) claim(sp *span) (t task, leave, ok bool) {
 
 // link puts a queue at the end of the ring: before the one whose turn it is.
 func (s *shard) link(q *Queue) {
-	q.left = quantum
+	q.left = quickQuantum
 	if s.turn == nil {
 		q.next, q.prev = q, q
 		s.turn = q
