@@ -102,7 +102,6 @@ func (l *lane) takeRound() (k *link, control int) {
 	if len(l.pieces) == 0 {
 		return nil, 0
 	}
-	l.spaceChanged() // streams fill the outbox again while this is written
 	return l.link, control
 }
 

@@ -61,7 +61,7 @@ const (
 	// frame.
 	mostExpanded = 1 << 20
 	// streamAhead bounds what streams put before the frames of others: a chunk waits while so much is unsent.
-	streamAhead = 512 << 10
+	streamAhead = 256 << 10
 )
 
 // init makes a lane ready for use. An ephemeral one cannot be resumed.
@@ -145,19 +145,13 @@ func (l *lane) spaceChanged() {
 		l.full = false
 		l.owner.space(true)
 	}
-	if len(l.spaceFor) > 0 && kept < l.maxKept && l.hasStreamRoom() {
+	if len(l.spaceFor) > 0 && kept < l.maxKept && l.out.Unsent() < streamAhead {
 		for i, s := range l.spaceFor {
 			s.wakeSender()
 			l.spaceFor[i] = nil
 		}
 		l.spaceFor = l.spaceFor[:0]
 	}
-}
-
-// hasStreamRoom reports whether a stream may append a chunk. One part of what streams may have ahead of others is being written
-// while they fill the other. The caller holds mu.
-func (l *lane) hasStreamRoom() bool {
-	return l.out.OpenBytes() < streamAhead/2 && l.out.Unsent() < streamAhead
 }
 
 // appended is called, with mu held, after something was put into the outbox.

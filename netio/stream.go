@@ -136,7 +136,7 @@ func (s *stream) Send(ident int64, body []byte) error {
 			l.mu.Unlock()
 			return err
 		}
-		if s.credit.CanSend() && l.shared.CanSend() && l.hasStreamRoom() && l.out.Unacknowledged() < l.maxKept {
+		if s.credit.CanSend() && l.shared.CanSend() && l.out.Unsent() < streamAhead && l.out.Unacknowledged() < l.maxKept {
 			s.append(ident, body)
 			l.mu.Unlock()
 			return nil
